@@ -1,0 +1,241 @@
+"""What a processor is, and what the platform hands to it.
+
+A processor is a class with a ``kind``, a pydantic model of its parameters, and the few methods of its kind. It knows
+nothing of Django, Celery or websockets. The registry (``processors.toml``) gives it its name.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+import numpy as np
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+Kind = Literal["feed", "stream", "batch"]
+Columns = dict[str, np.ndarray]
+
+
+class Params(BaseModel):
+    """Base of every processor's parameters. Fixed for an attempt, but for fields marked ``live``.
+
+    Mark a live field with ``Field(..., json_schema_extra={"live": True})``: it may be changed between two snapshots.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class FeedSpec:
+    """A feed's row as plain data: what its numbers mean. Times in ms or s as named, ``zone`` an IANA name.
+
+    ``calendar`` is a name of exchange_calendars (``XSHG``, ``XNYS`` …) or ``24/7`` for a market that never closes.
+    ``volume_unit`` and ``volume_mode`` say what the source delivers; on the bus volume is always shares per interval.
+    ``type_meaning`` is ``trade_sign`` (an exchange's flag or the quote rule) or ``change_sign``.
+    """
+
+    name: str
+    title: str = ""
+    zone: str = "Asia/Shanghai"
+    calendar: str = "XSHG"
+    interval_ms: int = 5_000
+    volume_unit: Literal["shares", "lots"] = "shares"
+    lot_size: int = 100
+    volume_mode: Literal["interval", "cumulative"] = "interval"
+    type_meaning: Literal["trade_sign", "change_sign"] = "trade_sign"
+    simulated: bool = False
+    slices: int = 2
+    grace_ms: int = 500
+    carry_limit_s: int = 300
+    max_bytes: int = 256 * 2**20
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> FeedSpec:
+        return cls(**json.loads(text))
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a snapshot says of itself. It covers event times (time − interval_ms, time], in ms UTC.
+
+    ``seq`` is its number on the bus (rising, with gaps), ``index`` counts the feed's snapshots without gaps, ``run``
+    counts passes over a recording. ``session`` names the trading session (no return crosses its end); in a session
+    with ``trading`` false (an auction, say) nothing is trained or scored. ``expected`` and ``received`` count
+    stocks. ``pace`` is event time per wall time, 0 for as fast as the readers follow. ``published_ms`` is wall time.
+    """
+
+    feed: str
+    run: int
+    seq: int
+    index: int
+    time: int
+    session: str
+    trading: bool
+    expected: int
+    received: int
+    complete: bool
+    slices: int
+    interval_ms: int
+    pace: float
+    published_ms: int
+    bytes: int = 0
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Header:
+        return cls(**json.loads(text))
+
+
+# One slice of a snapshot on the bus, one row per stock. `time` is the event time of the stock's last tick; age_s > 0
+# marks a row carried from an earlier snapshot, whose change, volume, amount and type are 0.
+SNAPSHOT_SCHEMA = pa.schema(
+    [
+        pa.field("code", pa.string(), nullable=False),
+        pa.field("time", pa.int64(), nullable=False),
+        pa.field("age_s", pa.float32(), nullable=False),
+        pa.field("price", pa.float64(), nullable=False),
+        pa.field("change", pa.float64(), nullable=False),
+        pa.field("volume", pa.float64(), nullable=False),
+        pa.field("amount", pa.float64(), nullable=False),
+        pa.field("type", pa.int8(), nullable=False),
+    ]
+)
+# Present on the bus only where the feed has them; NaN where a row lacks one.
+QUOTE_FIELDS = ("bid", "ask", "bid_size", "ask_size")
+QUOTE_SCHEMA = pa.schema([*SNAPSHOT_SCHEMA, *(pa.field(name, pa.float64()) for name in QUOTE_FIELDS)])
+
+
+@dataclass
+class Context:
+    """What a running processor is given beside its parameters. All of it may be used from the work thread only,
+    but ``stopping``, which the control thread sets.
+
+    ``running()`` tells the task that the first batch began; ``progress(**facts)`` replaces facts in what the task
+    tells of itself (JSON values; counters, not text for people); both return at once.
+    """
+
+    task: int
+    attempt: int
+    token: str
+    redis_url: str
+    state_dir: Path
+    fresh: bool = False
+    stopping: threading.Event = field(default_factory=threading.Event)
+    running: Callable[[], None] = lambda: None
+    progress: Callable[..., None] = lambda **facts: None
+
+
+class Processor(ABC):
+    """Base of every processor. ``title`` and ``description`` are shown to users."""
+
+    kind: ClassVar[Kind]
+    title: ClassVar[str] = ""
+    description: ClassVar[str] = ""
+    Params: ClassVar[type[Params]] = Params
+
+
+class FeedProcessor(Processor):
+    """Makes snapshots out of a source. Runs in its own process, without Spark, until stopped or at the source's end."""
+
+    kind = "feed"
+
+    @abstractmethod
+    def run(self, params: Any, spec: FeedSpec, context: Context) -> None:
+        """Publish snapshots until the source ends (return) or ``context.stopping`` is set (return soon after).
+
+        Called once per attempt. An exception ends the task as Terminated with its message.
+        """
+
+
+@dataclass(frozen=True)
+class Window:
+    """The last W snapshots of one slice, newest last, aligned on the newest one's codes.
+
+    ``codes`` has shape (n,); each array of ``columns`` has shape (W', n) with W' ≤ W (fewer at a feed's start), the
+    bus columns but ``code``, NaN (or 0 for ``type``) where an older snapshot lacks the stock. ``headers`` has W' items.
+    """
+
+    codes: pa.StringArray
+    columns: Mapping[str, np.ndarray]
+    headers: tuple[Header, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a stream processor says of one snapshot.
+
+    ``numbers`` is JSON and deterministic: the same snapshots give the same bytes, live or replayed. ``stocks`` holds
+    columns of equal length with a value per stock (``code`` first, by convention), or is empty.
+    """
+
+    numbers: dict[str, Any]
+    stocks: dict[str, Any] = field(default_factory=dict)
+
+
+State = TypeVar("State")
+
+
+class StreamProcessor(Processor, Generic[State]):
+    """Does something with each snapshot of a feed, in order: pure functions over explicit state.
+
+    ``map_slice`` runs on Spark's executors, once per slice and snapshot, in any order; ``step`` on the driver, once
+    per snapshot, in order. Nothing else is remembered and nothing else is read, not even a clock: resuming, replaying
+    and evaluating over history are the same loop over the same functions, without Spark in a unit test.
+    """
+
+    kind = "stream"
+
+    def window(self, params: Any) -> int:
+        """Return how many snapshots, the newest included, ``map_slice`` looks at."""
+        return 1
+
+    @abstractmethod
+    def init(self, params: Any, spec: FeedSpec) -> State:
+        """Return the state before the first snapshot: a dict of NumPy arrays, numbers, strings, lists and dicts."""
+
+    @abstractmethod
+    def map_slice(self, window: Window, params: Any) -> Columns:
+        """Return columns per stock of the slice, each of shape (n,). Called in a Spark worker process; must not keep
+        anything or change its input."""
+
+    @abstractmethod
+    def step(
+        self, state: State, header: Header, codes: list[pa.StringArray], columns: Columns, params: Any
+    ) -> tuple[State, Result]:
+        """Fold one snapshot into the state and return both. ``codes`` holds an array per slice; ``columns`` are those
+        of ``map_slice``, slices one after the other. The state given may be changed in place."""
+
+    def change(self, state: State, params: Any) -> State:
+        """Return the state adapted to changed live parameters. Called between two snapshots."""
+        return state
+
+
+class BatchProcessor(Processor):
+    """Does something with history and ends by itself."""
+
+    kind = "batch"
+
+    @abstractmethod
+    def run(self, params: Any, context: Context) -> dict[str, Any]:
+        """Do the work, telling progress; return a JSON summary. Return early when ``context.stopping`` is set."""
+
+
+def slice_of(codes: list[str], slices: int) -> np.ndarray:
+    """Return the slice number of each code: stable over runs and machines, shape (n,)."""
+    from zlib import crc32
+
+    return np.fromiter((crc32(code.encode()) % slices for code in codes), dtype=np.int64, count=len(codes))
+
+
+SnapshotStream = Iterator[tuple[Header, list[pa.RecordBatch]]]

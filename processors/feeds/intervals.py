@@ -1,0 +1,142 @@
+"""What the ticks of one interval say together, per stock: pure functions on columns, and the cumulative counters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from processors.contract import QUOTE_FIELDS, Columns
+from processors.feeds.tally import Tally
+
+Describe = Callable[[int, int], str]  # code number, time in ms → text of a sample
+
+
+def take(ticks: Columns, rows: np.ndarray | slice) -> Columns:
+    return {name: values[rows] for name, values in ticks.items()}
+
+
+def by_code(ticks: Columns) -> Columns:
+    """Return ticks that are in order of time in order of (code, time, arrival)."""
+    code = ticks["code"]
+    return ticks if np.all(code[1:] > code[:-1]) else take(ticks, np.argsort(code, kind="stable"))
+
+
+def unique(ticks: Columns, tally: Tally, describe: Describe) -> Columns:
+    """Keep the last received of rows with the same (code, time), from ``by_code``'s order.
+
+    Counts an equal one as rejected (``duplicate``), one that says something else as ``replaced``.
+    """
+    code, time = ticks["code"], ticks["time"]
+    again = (code[1:] == code[:-1]) & (time[1:] == time[:-1])
+    if not again.any():
+        return ticks
+    older = np.flatnonzero(again)
+    same = np.ones(len(older), dtype=bool)
+    for values in ticks.values():
+        one, other = values[older], values[older + 1]
+        same &= (one == other) | ((one != one) & (other != other))
+    tally.reject("duplicate", older[same], lambda row: describe(code[row], time[row]))
+    tally.note("replaced", older[~same], lambda row: describe(code[row], time[row]))
+    return take(ticks, np.append(~again, True))
+
+
+def group_starts(code: np.ndarray) -> np.ndarray:
+    return np.flatnonzero(np.append(True, code[1:] != code[:-1])) if len(code) else np.empty(0, dtype=np.int64)
+
+
+def fold(ticks: Columns) -> Columns:
+    """Return one row per code: last price, time and quotes, summed volume and amount, sign of net signed volume."""
+    starts = group_starts(ticks["code"])
+    if len(starts) == len(ticks["code"]):
+        return {**ticks, "type": np.where(ticks["volume"] > 0, ticks["type"], 0).astype(np.int8)}
+    last = np.append(starts[1:], len(ticks["code"])) - 1
+    folded = take(ticks, last)
+    for name in ("volume", "amount"):
+        folded[name] = np.add.reduceat(ticks[name], starts)
+    folded["type"] = np.sign(np.add.reduceat(ticks["type"] * ticks["volume"], starts)).astype(np.int8)
+    return folded
+
+
+def no_ticks(quotes: bool) -> Columns:
+    kinds = {"code": np.int64, "time": np.int64, "type": np.int8}
+    names = ("code", "time", "price", "change", "volume", "amount", "type", *(QUOTE_FIELDS if quotes else ()))
+    return {name: np.empty(0, dtype=kinds.get(name, np.float64)) for name in names}
+
+
+class Counters:
+    """Differences of volume and amount that a source gives as running totals, kept per code across intervals.
+
+    A total that falls is a correction or a new start: its row has no volume. Until the total passes its old peak only
+    steps up from the fallen value count; the step over the peak counts from the peak, so that a total that dips to 0
+    and comes back is no spike. A code's first total has nothing to be compared with and no volume either. On a new
+    local day of a market that closes, totals begin at 0.
+    """
+
+    def __init__(self, *, daily: bool, zone: str) -> None:
+        self.daily, self.zone = daily, zone
+        self._day = np.empty(0, dtype=np.int64)  # local day of the last row, -1 before the first
+        self._last = np.empty((2, 0))
+        self._peak = np.empty((2, 0))
+
+    def differences(self, ticks: Columns, codes: int, tally: Tally, describe: Describe) -> Columns:
+        """Return ticks, in the order of ``by_code`` and unique, with volume and amount of each step."""
+        self._grow(codes)
+        code, time, starts = ticks["code"], ticks["time"], group_starts(ticks["code"])
+        if not len(code):
+            return ticks
+        day = self._days(time)
+        before_day = _shifted(day, starts, self._day[code[starts]])
+        fresh = self.daily & (before_day >= 0) & (day != before_day)
+        fell = np.zeros(len(code), dtype=bool)
+        ends = np.append(starts[1:], len(code)) - 1
+        steps = {}
+        for row, name in enumerate(("volume", "amount")):
+            total = ticks[name]
+            last = _shifted(total, starts, self._last[row, code[starts]])
+            top = _peaks(
+                total, code, day, starts, np.where(fresh[starts], 0.0, self._peak[row, code[starts]]), self.daily
+            )
+            last, peak = np.where(fresh, 0.0, last), np.where(fresh, 0.0, top[0])
+            drop = total < last * (1 - 1e-9)
+            base = np.where(total >= peak, peak, last)
+            steps[name] = np.where(drop | (before_day < 0), 0.0, np.round(np.maximum(total - base, 0.0), 4))
+            fell |= drop
+            self._last[row, code[ends]], self._peak[row, code[ends]] = total[ends], top[1][ends]
+        self._day[code[ends]] = day[ends]
+        tally.note("total_fell", np.flatnonzero(fell), lambda row: describe(code[row], time[row]))
+        tally.note("first_total", np.flatnonzero(before_day < 0), lambda row: describe(code[row], time[row]))
+        return {**ticks, **steps}
+
+    def _grow(self, codes: int) -> None:
+        more = codes - len(self._day)
+        if more > 0:
+            self._day = np.append(self._day, np.full(more, -1))
+            self._last = np.hstack([self._last, np.zeros((2, more))])
+            self._peak = np.hstack([self._peak, np.zeros((2, more))])
+
+    def _days(self, time: np.ndarray) -> np.ndarray:
+        hours, which = np.unique(time // 3_600_000, return_inverse=True)
+        local = pd.to_datetime(hours, unit="h", utc=True).tz_convert(self.zone).tz_localize(None)
+        return local.normalize().asi8[which] // 86_400_000_000_000 if len(hours) else hours
+
+
+def _shifted(values: np.ndarray, starts: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Return each row's previous value of its code, ``first`` at the beginning of each group."""
+    previous = np.roll(values, 1)
+    previous[starts] = first
+    return previous
+
+
+def _peaks(
+    total: np.ndarray, code: np.ndarray, day: np.ndarray, starts: np.ndarray, first: np.ndarray, daily: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the peak of each row's total before and after it, within its code (and day)."""
+    if len(starts) == len(total):
+        return first, np.maximum(first, total)
+    seeded = total.copy()
+    seeded[starts] = np.maximum(first, total[starts])
+    keys = [code, day] if daily else [code]
+    after = pd.Series(seeded).groupby(keys, sort=False).cummax().to_numpy()
+    return _shifted(after, starts, first), after

@@ -1,0 +1,78 @@
+"""The last known row of every stock, and how a snapshot's slices are laid out from it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from processors.contract import QUOTE_FIELDS, QUOTE_SCHEMA, SNAPSHOT_SCHEMA, Columns, FeedSpec
+from processors.feeds.codebook import Codebook, text_column
+
+_UNSEEN = np.iinfo(np.int64).min // 2
+_KEPT = ("price", *QUOTE_FIELDS)
+
+
+class Layout:
+    """State per code number, arrays that grow with the codebook. ``quotes`` is settled by the first snapshot.
+
+    Within a slice stocks stay in the order they were first seen, so that the code column hardly ever changes.
+    """
+
+    def __init__(self, spec: FeedSpec, codebook: Codebook) -> None:
+        self.spec, self.codebook = spec, codebook
+        self.quotes: bool | None = None
+        self._time = np.empty(0, dtype=np.int64)
+        self._kept = {name: np.empty(0) for name in _KEPT}
+        self._latest = _UNSEEN
+        self._shown = np.empty(0, dtype=bool)
+        self._members: list[tuple[np.ndarray, pa.StringArray]] = []
+
+    def any_fresh(self, end: int) -> bool:
+        """True if any stock's last row is young enough to be shown at ``end``."""
+        return end - self._latest <= self.spec.carry_limit_s * 1000
+
+    def snapshot(self, end: int, rows: Columns) -> tuple[list[pa.RecordBatch], int]:
+        """Return the slices after one real row per code of ``rows``, and the number of stocks in them."""
+        self._grow()
+        code = rows["code"]
+        news = {name: np.zeros(len(self._time)) for name in ("change", "volume", "amount")}
+        kind = np.zeros(len(self._time), dtype=np.int8)
+        before = self._kept["price"][code]
+        news["change"][code] = np.round(np.where(np.isnan(before), 0.0, rows["price"] - before), 8)
+        news["volume"][code], news["amount"][code], kind[code] = rows["volume"], rows["amount"], rows["type"]
+        self._remember(rows)
+        age_ms = end - self._time
+        age_s = (age_ms / 1000).astype(np.float32)
+        age_s[code] = 0.0
+        self._show(age_ms <= self.spec.carry_limit_s * 1000)
+        columns = {"time": self._time, "age_s": age_s, "price": self._kept["price"], **news, "type": kind, **self._kept}
+        return [self._batch(columns, *member) for member in self._members], int(self._shown.sum())
+
+    def _remember(self, rows: Columns) -> None:
+        code = rows["code"]
+        self._time[code] = rows["time"]
+        for name in _KEPT if self.quotes else _KEPT[:1]:
+            self._kept[name][code] = rows[name]
+        if len(code):
+            self._latest = max(self._latest, int(rows["time"].max()))
+
+    def _grow(self) -> None:
+        more = len(self.codebook) - len(self._time)
+        if more > 0:
+            self._time = np.append(self._time, np.full(more, _UNSEEN))
+            self._kept = {name: np.append(values, np.full(more, np.nan)) for name, values in self._kept.items()}
+
+    def _show(self, shown: np.ndarray) -> None:
+        """Lay out the slices anew when other stocks are to be shown than before."""
+        if len(shown) == len(self._shown) and np.array_equal(shown, self._shown) and self._members:
+            return
+        self._shown, self._members = shown, []
+        for number in range(self.spec.slices):
+            members = np.flatnonzero(shown & (self.codebook.slices == number))
+            self._members.append((members, text_column([self.codebook.codes[code] for code in members])))
+
+    def _batch(self, columns: Columns, members: np.ndarray, codes: pa.StringArray) -> pa.RecordBatch:
+        schema = QUOTE_SCHEMA if self.quotes else SNAPSHOT_SCHEMA
+        return pa.RecordBatch.from_arrays(
+            [codes, *(pa.array(columns[name][members]) for name in schema.names[1:])], schema=schema
+        )

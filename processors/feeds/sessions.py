@@ -1,0 +1,84 @@
+"""Which trading session an event time belongs to, by the exchange's calendar."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+import structlog
+
+log = structlog.get_logger()
+
+
+class Sessions:
+    """Names sessions like ``2021-12-01/am``: pre, am, lunch, pm, post, or day where there is no break.
+
+    A session is (open, close]: what happens at the closing moment belongs to it, the opening auction at exactly the
+    opening does not. A day without trading is ``…/closed``; ``24/7`` is one session without end. Only the years asked
+    for are built, for calendars are slow to build.
+    """
+
+    def __init__(self, calendar: str, zone: str) -> None:
+        self.calendar, self.zone = calendar, ZoneInfo(zone)
+        self._years: dict[int, _Year | None] = {}
+
+    def at(self, time_ms: int) -> tuple[str, bool]:
+        """Return (session, whether it trades)."""
+        if self.calendar == "24/7":
+            return "24/7", True
+        moment = datetime.fromtimestamp(time_ms / 1000, UTC)
+        year = self._year(moment.year)
+        today = moment.astimezone(self.zone).date().isoformat()
+        return year.at(time_ms, today) if year else (f"{today}/unknown", False)
+
+    def _year(self, year: int) -> _Year | None:
+        if year not in self._years:
+            self._years[year] = self._build(year)
+        return self._years[year]
+
+    def _build(self, year: int) -> _Year | None:
+        import exchange_calendars  # takes a second or two to import
+
+        for margin in (10, 0):  # a calendar may end with this year
+            start = pd.Timestamp(year, 1, 1) - pd.Timedelta(days=margin)
+            end = pd.Timestamp(year, 12, 31) + pd.Timedelta(days=margin)
+            try:
+                return _Year(exchange_calendars.get_calendar(self.calendar, start=start, end=end))
+            except ValueError as error:
+                reason = str(error)
+        log.warning("exchange calendar does not cover year", calendar=self.calendar, year=year, reason=reason)
+        return None
+
+
+class _Year:
+    def __init__(self, calendar) -> None:  # type: ignore[no-untyped-def]
+        schedule = calendar.schedule
+        self.labels = [label.date().isoformat() for label in schedule.index]
+        self.open, self.pause, self.resume, self.close = (
+            _ms(schedule[name]) for name in ("open", "break_start", "break_end", "close")
+        )
+
+    def at(self, time_ms: int, today: str) -> tuple[str, bool]:
+        number = int(np.searchsorted(self.close, time_ms, side="left"))  # the first session that closes at or after
+        if number < len(self.labels) and time_ms > self.open[number]:
+            part, trading = self._part(number, time_ms)
+            return f"{self.labels[number]}/{part}", trading
+        if number < len(self.labels) and self.labels[number] == today:
+            return f"{today}/pre", False
+        if number > 0 and self.labels[number - 1] == today:
+            return f"{today}/post", False
+        return f"{today}/closed", False
+
+    def _part(self, number: int, time_ms: int) -> tuple[str, bool]:
+        if self.pause[number] < 0:
+            return "day", True
+        if time_ms <= self.pause[number]:
+            return "am", True
+        return ("pm", True) if time_ms > self.resume[number] else ("lunch", False)
+
+
+def _ms(times: pd.Series) -> np.ndarray:
+    """Return int64 ms UTC, -1 for none."""
+    return times.fillna(pd.Timestamp(-1, unit="ms", tz="UTC")).dt.as_unit("ms").astype("int64").to_numpy()

@@ -1,0 +1,40 @@
+"""Counts of what ingest rejected or changed, with a few samples of each, so that nothing is dropped silently."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+SAMPLES_PER_REASON = 3
+
+
+class SourceError(ValueError):
+    """The source cannot be read at all. The message names it, what is wrong and what was expected."""
+
+
+class Tally:
+    """``rejected`` counts rows dropped by reason; ``noted`` counts kept rows of which something was set aside."""
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.rejected: Counter[str] = Counter()
+        self.noted: Counter[str] = Counter()
+        self.samples: dict[str, list[str]] = {}
+
+    def reject(self, reason: str, rows: np.ndarray, describe: Callable[[int], Any]) -> None:
+        """Count the rows (an array of row numbers) and keep the first few as text."""
+        self._count(self.rejected, reason, rows, describe)
+
+    def note(self, reason: str, rows: np.ndarray, describe: Callable[[int], Any]) -> None:
+        """Count rows that are kept, but not as they came."""
+        self._count(self.noted, reason, rows, describe)
+
+    def _count(self, counter: Counter[str], reason: str, rows: np.ndarray, describe: Callable[[int], Any]) -> None:
+        if not len(rows):
+            return
+        counter[reason] += len(rows)
+        kept = self.samples.setdefault(reason, [])
+        kept.extend(str(describe(int(row)))[:300] for row in rows[: SAMPLES_PER_REASON - len(kept)])

@@ -1,0 +1,62 @@
+"""Event time as the rows themselves agree on it: one wrong clock moves nothing, a whole market's jump is followed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+NEVER = np.iinfo(np.int64).min
+_REACH = 2  # rows before and after that have a say in where a row stands
+
+
+class Watermark:
+    """The highest event time on which three of five neighbouring rows (of changing stocks) agree.
+
+    Rows of one stock in a row count once, so that one stock with a wrong clock stays one voice. ``now`` is in ms,
+    ``NEVER`` before the first row. It never falls: rows sent again do not turn time back.
+    """
+
+    def __init__(self) -> None:
+        self.now: int = NEVER
+        self._seen = np.empty(0, dtype=np.int64)  # times of the last voices that were decided
+        self._last_code = -1
+
+    def voices(self, code: np.ndarray, known: int) -> np.ndarray:
+        """Return the mask of rows that count: where the stock changes, or all where there are hardly any stocks."""
+        if known < 3 or not len(code):
+            return np.ones(len(code), dtype=bool)
+        return np.append(code[0] != self._last_code, code[1:] != code[:-1])
+
+    def advance(self, code: np.ndarray, time: np.ndarray, known: int, *, final: bool) -> np.ndarray:
+        """Return event time as of each row, shape (m,): of all rows if ``final``, else of those before the last two
+        voices, which need to be heard together with what follows them (give those again with the next rows)."""
+        voice = self.voices(code, known)
+        spoken = time[voice]
+        agreed = self._agreed(spoken, final)
+        if not len(agreed):
+            return np.full(len(time) if final else 0, self.now, dtype=np.int64)
+        decided = len(time) if final or len(agreed) == len(spoken) else int(np.flatnonzero(voice)[len(agreed)])
+        highest = np.maximum.accumulate(np.maximum(agreed, self.now))
+        which = np.cumsum(voice[:decided]) - 1
+        before, self.now = self.now, int(highest[-1])
+        self._seen = np.append(self._seen, spoken[: len(agreed)])[-_REACH:]
+        self._last_code = int(code[decided - 1])
+        return np.where(which < 0, before, highest[which])
+
+    def _agreed(self, spoken: np.ndarray, final: bool) -> np.ndarray:
+        """Return the median of five around each voice. At an end the neighbours are mirrored."""
+        context = len(self._seen)
+        times = np.append(self._seen, spoken)
+        if len(times) <= _REACH:
+            return (
+                np.sort(spoken)[: len(spoken) // 2 + 1].max(keepdims=True).repeat(len(spoken))
+                if final and len(spoken)
+                else np.empty(0, dtype=np.int64)
+            )
+        left = _REACH - context
+        padded = np.pad(times, (left, _REACH if final else 0), mode="reflect")
+        if len(padded) < 2 * _REACH + 1:
+            return np.empty(0, dtype=np.int64)
+        if np.all(padded[1:] >= padded[:-1]):
+            return padded[_REACH:-_REACH]
+        around = np.lib.stride_tricks.sliding_window_view(padded, 2 * _REACH + 1)
+        return np.partition(around, _REACH, axis=1)[:, _REACH]

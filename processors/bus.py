@@ -54,9 +54,9 @@ class Bus:
 
     # ---- writing: one writer per feed
 
-    def describe(self, spec: FeedSpec) -> None:
-        """Publish what the feed's numbers mean."""
-        self.client.set(f"{self._slices}:spec", spec.to_json())
+    def describe(self, spec: FeedSpec, source: str = "") -> None:
+        """Publish what the feed's numbers mean, and which recording they come from."""
+        self.client.mset({f"{self._slices}:spec": spec.to_json(), f"{self._slices}:source": source})
 
     def append(self, header: Header, slices: Sequence[pa.RecordBatch]) -> Header:
         """Publish a snapshot and return its header with ``seq``, ``published_ms`` and ``bytes`` filled in.
@@ -122,6 +122,10 @@ class Bus:
     def spec(self) -> FeedSpec | None:
         text = self.client.get(f"{self._slices}:spec")
         return FeedSpec.from_json(text) if text else None
+
+    def source(self) -> str:
+        """Return which recording the feed plays, as it was described; empty for none."""
+        return (self.client.get(f"{self._slices}:source") or b"").decode()
 
     def first(self) -> Header | None:
         return self._header(self.client.xrange(self._headers, count=1))

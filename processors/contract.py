@@ -70,7 +70,8 @@ class Header:
     ``seq`` is its number on the bus (rising, with gaps), ``index`` counts the feed's snapshots without gaps, ``run``
     counts passes over a recording. ``session`` names the trading session (no return crosses its end); in a session
     with ``trading`` false (an auction, say) nothing is trained or scored. ``expected`` and ``received`` count
-    stocks. ``pace`` is event time per wall time, 0 for as fast as the readers follow. ``published_ms`` is wall time.
+    stocks. ``pace`` is event time per wall time, 0 for as fast as the readers follow. ``published_ms`` is wall time,
+    ``handed_ms`` the wall time at which the snapshot's last row was handed to the feed (or its pace let it go).
     """
 
     feed: str
@@ -88,6 +89,7 @@ class Header:
     pace: float
     published_ms: int
     bytes: int = 0
+    handed_ms: int = 0
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))

@@ -74,14 +74,10 @@ class Assembler:
         passed = self.closed if self.event_grace_ms is None else np.maximum(self.closed, self._passed(now))
         late, ahead = time <= passed, time > now + self.ahead_ms
         for reason, mask in (("late", late), ("ahead", ahead)):
-            if mask.any():
-                code = ticks["code"]
-                self.tally.reject(reason, np.flatnonzero(mask), lambda row: self._describe(code[row], time[row]))
-        dropped = late | ahead
-        if dropped.any():
-            ticks = intervals.take(ticks, ~dropped)
-        if len(ticks["code"]):
-            self._waiting.append(ticks)
+            self.tally.reject(reason, np.flatnonzero(mask), lambda row: self._describe(ticks["code"][row], time[row]))
+        kept = intervals.take(ticks, ~(late | ahead)) if (late | ahead).any() else ticks
+        if len(kept["code"]):
+            self._waiting.append(kept)
 
     def _passed(self, now: np.ndarray | int) -> np.ndarray | int:
         return self._grid(np.maximum(now, NEVER // 2) - (self.event_grace_ms or 0))

@@ -36,7 +36,7 @@ def unique(ticks: Columns, tally: Tally, describe: Describe) -> Columns:
     same = np.ones(len(older), dtype=bool)
     for values in ticks.values():
         one, other = values[older], values[older + 1]
-        same &= (one == other) | ((one != one) & (other != other))
+        same &= (one == other) | (np.isnan(one) & np.isnan(other))
     tally.reject("duplicate", older[same], lambda row: describe(code[row], time[row]))
     tally.note("replaced", older[~same], lambda row: describe(code[row], time[row]))
     return take(ticks, np.append(~again, True))

@@ -111,7 +111,7 @@ def is_stock_by_stock(table: pa.Table, source: str) -> bool:
         return False
     numbers = code.dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False)
     stretches = 1 + np.count_nonzero(numbers[1:] != numbers[:-1])
-    return len(np.unique(numbers)) > 1 and stretches * 3 < len(numbers)
+    return bool(len(np.unique(numbers)) > 1 and stretches * 3 < len(numbers))
 
 
 def sort_by_time(table: pa.Table, source: str, zone: str) -> pa.Table:

@@ -45,7 +45,14 @@ class Layout:
         age_s = (age_ms / 1000).astype(np.float32)
         age_s[code] = 0.0
         self._show(age_ms <= self.spec.carry_limit_s * 1000)
-        columns = {"time": self._time, "age_s": age_s, "price": self._kept["price"], **news, "type": kind, **self._kept}
+        columns: Columns = {
+            "time": self._time,
+            "age_s": age_s,
+            "price": self._kept["price"],
+            **news,
+            "type": kind,
+            **self._kept,
+        }
         return [self._batch(columns, *member) for member in self._members], int(self._shown.sum())
 
     def _remember(self, rows: Columns) -> None:

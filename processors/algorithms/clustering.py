@@ -1,0 +1,124 @@
+"""Clusters that stay themselves: robust features, k-means carried on from snapshot to snapshot, identities matched."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+Array = np.ndarray
+
+HYSTERESIS = 0.30
+CLIP = 3.0
+NONE = -1
+
+
+def robust_z(features: Array) -> Array:
+    """Return features, shape (n, d), as z-scores by median and IQR (the standard deviation where the IQR is 0),
+    clipped to ± 3. A column without spread becomes 0."""
+    median = np.median(features, axis=0)
+    low, high = np.percentile(features, [25, 75], axis=0)
+    spread = (high - low) / 1.349
+    spread = np.where(spread > 1e-12, spread, features.std(axis=0))
+    return np.clip((features - median) / np.where(spread > 1e-12, spread, 1.0), -CLIP, CLIP)
+
+
+def distances(points: Array, centres: Array) -> Array:
+    """Return squared Euclidean distances, shape (n, K)."""
+    return np.maximum(
+        (points**2).sum(axis=1)[:, None] - 2 * points @ centres.T + (centres**2).sum(axis=1)[None, :], 0.0
+    )
+
+
+def plus_plus(points: Array, k: int, rng: np.random.Generator) -> Array:
+    """Return K starting centres by k-means++ (Arthur and Vassilvitskii 2007)."""
+    chosen = [int(rng.integers(len(points)))]
+    nearest = distances(points, points[chosen])[:, 0]
+    while len(chosen) < k:
+        total = nearest.sum()
+        weights = nearest / total if total > 0 else np.full(len(points), 1 / len(points))
+        chosen.append(int(rng.choice(len(points), p=weights)))
+        nearest = np.minimum(nearest, distances(points, points[chosen[-1:]])[:, 0])
+    return points[chosen].copy()
+
+
+def lloyd(points: Array, centres: Array, steps: int = 30) -> tuple[Array, Array]:
+    """Return centres and labels after Lloyd's iterations until nothing moves; an empty cluster keeps its centre."""
+    labels = distances(points, centres).argmin(axis=1)
+    for _ in range(steps):
+        centres = means(points, labels, centres)
+        moved = distances(points, centres).argmin(axis=1)
+        if np.array_equal(moved, labels):
+            break
+        labels = moved
+    return centres, labels
+
+
+def fit(points: Array, k: int, rng: np.random.Generator, starts: int = 4) -> tuple[Array, Array]:
+    """Return the best of several k-means runs by inertia."""
+    runs = [lloyd(points, plus_plus(points, k, rng)) for _ in range(starts)]
+    return min(runs, key=lambda run: float(((points - run[0][run[1]]) ** 2).sum()))
+
+
+def means(points: Array, labels: Array, centres: Array) -> Array:
+    """Return each cluster's mean, the given centre where it has no points."""
+    counts = np.bincount(labels, minlength=len(centres))
+    sums = np.column_stack([np.bincount(labels, weights=column, minlength=len(centres)) for column in points.T])
+    return np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], centres)
+
+
+def assign(points: Array, centres: Array, labels: Array) -> Array:
+    """Return labels in which a point has left its cluster only for a centre nearer by 30 % (squared distance).
+
+    ``labels`` holds the clusters so far, NONE for a new point, which takes the nearest.
+    """
+    d = distances(points, centres)
+    nearest = d.argmin(axis=1)
+    rows = np.arange(len(points))
+    stays = (labels != NONE) & (d[rows, nearest] > (1 - HYSTERESIS) * d[rows, np.maximum(labels, 0)])
+    return np.where(stays, labels, nearest)
+
+
+def decayed_update(centres: Array, weights: Array, points: Array, labels: Array, decay: float) -> tuple[Array, Array]:
+    """Return centres and weights after one batch, as MLlib's StreamingKMeans does it:
+
+    c ← (c·n·a + x̄·m) / (n·a + m),  n ← n·a + m, with a the decay factor, m the batch's points of the cluster.
+    """
+    counts = np.bincount(labels, minlength=len(centres)).astype(float)
+    batch = means(points, labels, centres)
+    discounted = weights * decay
+    total = discounted + counts
+    share = np.divide(counts, total, out=np.zeros(len(total)), where=total > 0)
+    return centres + share[:, None] * (batch - centres), total
+
+
+def match(old: Array, new: Array, old_count: int, new_count: int) -> list[int]:
+    """Return, for each new cluster, the old one it goes on from (NONE: a new one), by the largest overlap of members
+    (Hungarian method). ``old`` and ``new`` are labels of the same points; NONE in ``old`` is ignored."""
+    known = old != NONE
+    overlap = np.zeros((new_count, old_count))
+    np.add.at(overlap, (new[known], old[known]), 1)
+    matched = [NONE] * new_count
+    for row, column in zip(*linear_sum_assignment(-overlap), strict=True):
+        if overlap[row, column] > 0:
+            matched[row] = int(column)
+    return matched
+
+
+def silhouette(points: Array, labels: Array, at_most: int = 256) -> float | None:
+    """Return the mean silhouette (Rousseeuw 1987) of an evenly spaced sample, None where there are fewer than two
+    clusters in it."""
+    sample = np.unique(np.linspace(0, len(points) - 1, at_most).astype(int)) if len(points) > at_most else slice(None)
+    points, labels = points[sample], np.unique(labels[sample], return_inverse=True)[1]
+    counts = np.bincount(labels)
+    if len(counts) < 2:
+        return None
+    d = np.sqrt(distances(points, points))
+    np.fill_diagonal(d, 0.0)
+    sums = d @ np.eye(len(counts))[labels]
+    rows = np.arange(len(points))
+    own = sums[rows, labels] / np.maximum(counts[labels] - 1, 1)
+    others = np.where(np.eye(len(counts), dtype=bool)[labels], np.inf, sums / counts)
+    nearest = others.min(axis=1)
+    scale = np.maximum(np.maximum(own, nearest), 1e-300)
+    scores = np.where(counts[labels] > 1, (nearest - own) / scale, 0.0)
+    return float(scores.mean())

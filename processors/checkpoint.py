@@ -1,0 +1,123 @@
+"""A stream task's state on disk: written whole or not at all, checked when read."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_META = "__meta__"
+
+
+class CheckpointError(Exception):
+    """A checkpoint that is there but can't be used; the message says why."""
+
+
+def save(path: Path, state: dict[str, Any], meta: dict[str, Any]) -> None:
+    """Write state and meta under a temporary name, fsync, rename. ``state`` is a tree of dicts with NumPy arrays
+    and JSON values as leaves; every part of the file carries a checksum (zip)."""
+    arrays: dict[str, np.ndarray] = {}
+    tree = _split(state, "", arrays)
+    text = json.dumps({"meta": meta, "state": tree}).encode()
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        np.savez(file, **{_META: np.frombuffer(text, dtype=np.uint8)}, **arrays)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    _sync_directory(path.parent)
+
+
+def load(path: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Return (state, meta), None where there is no checkpoint; raise CheckpointError for one that is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            content = json.loads(file[_META].tobytes())
+            return _join(content["state"], file), content["meta"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"checkpoint {path.name} is damaged: {error}") from error
+
+
+def copy(state: Any) -> Any:
+    """Return a deep copy of a state tree, so that it may be written while the original goes on."""
+    if isinstance(state, dict):
+        return {key: copy(value) for key, value in state.items()}
+    if isinstance(state, list):
+        return [copy(value) for value in state]
+    return state.copy() if isinstance(state, np.ndarray) else state
+
+
+def _split(node: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
+    if isinstance(node, np.ndarray):
+        if node.dtype.kind in "UO":
+            return {"__list__": node.tolist(), "dtype": node.dtype.kind}
+        arrays[path] = node
+        return {"__array__": path}
+    if isinstance(node, dict):
+        return {key: _split(value, f"{path}.{key}" if path else key, arrays) for key, value in node.items()}
+    return node.item() if isinstance(node, np.generic) else node
+
+
+def _join(node: Any, arrays: Any) -> Any:
+    if isinstance(node, dict):
+        if "__array__" in node:
+            return arrays[node["__array__"]]
+        if "__list__" in node:
+            return np.array(node["__list__"], dtype=object if node["dtype"] == "O" else str)
+        return {key: _join(value, arrays) for key, value in node.items()}
+    return node
+
+
+def _sync_directory(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class Saver:
+    """Writes checkpoints on a thread of its own, one at a time; the newest offered wins.
+
+    ``failed`` is called with the error when one can't be written (disk full, say); the task goes on without.
+    """
+
+    def __init__(self, path: Path, failed: Callable[[OSError], None]):
+        self.path, self._failed = path, failed
+        self._next: tuple[dict, dict] | None = None
+        self._wake = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="checkpoint", daemon=True)
+        self._thread.start()
+
+    def offer(self, state: dict[str, Any], meta: dict[str, Any]) -> None:
+        with self._wake:
+            self._next = (copy(state), meta)
+            self._wake.notify()
+
+    def close(self, timeout_s: float) -> None:
+        """Write what was offered last, then end; give up waiting after the timeout."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._next or self._closing)
+                offered, self._next = self._next, None
+            if offered is None:
+                return
+            try:
+                save(self.path, *offered)
+            except OSError as error:
+                self._failed(error)

@@ -45,7 +45,7 @@ class Assembler:
         self.event_grace_ms = event_grace_ms
         self.ahead_ms = max(60_000, 20 * spec.interval_ms)
         self.closed: int = NEVER
-        self.watermark = Watermark()
+        self.watermark = Watermark(self.ahead_ms)
         self._undecided: Columns | None = None
         self._waiting: deque[Columns] = deque()
         self._layout = Layout(spec, codebook)
@@ -80,7 +80,7 @@ class Assembler:
             self._waiting.append(kept)
 
     def _passed(self, now: np.ndarray | int) -> np.ndarray | int:
-        return self._grid(np.maximum(now, NEVER // 2) - (self.event_grace_ms or 0))
+        return self._grid(np.maximum(now, NEVER // 2) - (self.event_grace_ms or 0) - 1)
 
     def _grid(self, time: np.ndarray | int) -> np.ndarray | int:
         return time // self.spec.interval_ms * self.spec.interval_ms
@@ -88,7 +88,7 @@ class Assembler:
     # ---- snapshots out
 
     def due(self) -> int:
-        """Return the time up to which intervals may close by the rows' own time, ``NEVER`` before the first."""
+        """Return the time up to which intervals may close, the rows' own time being beyond it, ``NEVER`` before the first."""
         return NEVER if self.watermark.now == NEVER else int(self._passed(self.watermark.now))
 
     def last_end(self) -> int:

@@ -196,7 +196,10 @@ class _Pass:
             return self.assembler.close(handed.complete_ms)
         if self.assembler.event_grace_ms is not None:
             return self.assembler.close(self.assembler.due())
-        return self.assembler.close(self._due_on_clock())
+        due = self._due_on_clock()
+        if handed.rows is None or due > self.assembler.closed:
+            self.assembler.settle()
+        return self.assembler.close(due)
 
     def _due_on_clock(self) -> int:
         """Return the end of the interval for whose late rows the grace has been waited out."""

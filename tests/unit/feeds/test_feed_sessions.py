@@ -1,0 +1,65 @@
+"""Trading sessions by the exchange's calendar."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from processors.feeds.sessions import Sessions
+
+
+def ms(utc: str) -> int:
+    return int(np.datetime64(utc, "ms").astype(np.int64))
+
+
+@pytest.mark.parametrize(
+    ("local", "session", "trading"),
+    [
+        ("2021-12-01T09:25", "2021-12-01/pre", False),
+        ("2021-12-01T09:30", "2021-12-01/pre", False),
+        ("2021-12-01T09:30:03", "2021-12-01/am", True),
+        ("2021-12-01T11:30", "2021-12-01/am", True),
+        ("2021-12-01T11:30:03", "2021-12-01/lunch", False),
+        ("2021-12-01T13:00", "2021-12-01/lunch", False),
+        ("2021-12-01T13:00:03", "2021-12-01/pm", True),
+        ("2021-12-01T15:00", "2021-12-01/pm", True),
+        ("2021-12-01T15:00:03", "2021-12-01/post", False),
+        ("2021-12-02T00:30", "2021-12-02/pre", False),
+        ("2021-12-04T10:00", "2021-12-04/closed", False),
+        ("2021-10-01T10:00", "2021-10-01/closed", False),
+        ("2021-12-31T23:00", "2021-12-31/post", False),
+        ("2022-01-01T10:00", "2022-01-01/closed", False),
+        ("2090-01-05T10:00", "2090-01-05/unknown", False),
+    ],
+)
+def test_shanghai(local: str, session: str, trading: bool) -> None:
+    assert SHANGHAI.at(ms(local) - 8 * 3_600_000) == (session, trading)
+
+
+@pytest.mark.parametrize(
+    ("utc", "session", "trading"),
+    [
+        ("2021-12-01T14:30", "2021-12-01/pre", False),
+        ("2021-12-01T14:30:01", "2021-12-01/day", True),
+        ("2021-12-01T21:00", "2021-12-01/day", True),
+        ("2021-12-02T00:00", "2021-12-01/post", False),
+        ("2021-11-26T18:30", "2021-11-26/post", False),  # the day after Thanksgiving closes at 13:00
+        ("2021-07-01T13:31", "2021-07-01/day", True),  # summer time
+    ],
+)
+def test_new_york(utc: str, session: str, trading: bool) -> None:
+    assert NEW_YORK.at(ms(utc)) == (session, trading)
+
+
+def test_a_market_that_never_closes() -> None:
+    assert Sessions("24/7", "UTC").at(ms("2021-12-04T03:00")) == ("24/7", True)
+
+
+def test_only_the_years_asked_for_are_built() -> None:
+    sessions = Sessions("XSHG", "Asia/Shanghai")
+    sessions.at(ms("2021-12-01T03:00"))
+    assert list(sessions._years) == [2021]
+
+
+SHANGHAI = Sessions("XSHG", "Asia/Shanghai")
+NEW_YORK = Sessions("XNYS", "America/New_York")

@@ -1,0 +1,206 @@
+import type { EChartsCoreOption } from 'echarts/core'
+import * as format from '@/lib/format'
+import { wallClock } from '@/lib/zone'
+import type { Point } from '@/live/series'
+import type { ChartTheme } from './palette'
+
+export type Measure = 'index' | 'price' | 'difference'
+
+/** One point of a line: wall clock in the feed's zone, value or gap, whether it is only the last price again. */
+export type XY = [time: number, value: number | null, fallback?: boolean]
+
+const BP = 10_000
+
+function real(point: Point, measure: Measure): number | null {
+  return measure === 'price' ? point.price : point.index
+}
+
+function predicted(point: Point, measure: Measure): number | null {
+  return measure === 'price' ? point.predictedPrice : point.predictedIndex
+}
+
+/** A missing snapshot is a gap too: break the line where more than one interval lies between two points. */
+function broken(line: XY[], stepMs: number): XY[] {
+  const out: XY[] = []
+  line.forEach((xy, at) => {
+    const before = line[at - 1]
+    if (before && xy[0] - before[0] > 1.5 * stepMs) out.push([before[0] + stepMs, null])
+    out.push(xy)
+  })
+  return out
+}
+
+function stepOf(points: readonly Point[]): number {
+  const last = points.at(-1)
+  return last ? Math.max(1, last.target - last.time) : 1
+}
+
+export function realLine(points: readonly Point[], measure: Measure, zone: string): XY[] {
+  return broken(
+    points.map((point) => [wallClock(point.time, zone), real(point, measure)]),
+    stepOf(points),
+  )
+}
+
+/** The prediction made at a point stands at the time it is for; where there is none, there is a gap. */
+export function predictedLine(points: readonly Point[], measure: Measure, zone: string): XY[] {
+  return broken(
+    points.map((point) => [wallClock(point.target, zone), predicted(point, measure), point.fallback]),
+    stepOf(points),
+  )
+}
+
+/** Predicted minus real in bp, at the time the prediction was for; a gap where either is missing. */
+export function differenceLine(points: readonly Point[], zone: string): XY[] {
+  const byTarget = new Map(points.map((point) => [point.target, point]))
+  const line = points.map((point): XY => {
+    const made = byTarget.get(point.time)
+    const forecast = made ? predicted(made, 'index') : null
+    const truth = real(point, 'index')
+    const known = forecast !== null && truth !== null && truth !== 0
+    return [wallClock(point.time, zone), known ? (forecast / truth - 1) * BP : null, made?.fallback]
+  })
+  return broken(line, stepOf(points))
+}
+
+const VALUE = { index: format.index, price: format.price, difference: format.bp }
+/** Axis labels all of one width, so that charts side by side align. */
+const AXIS = {
+  index: (value: number) => format.fixed(value, 2),
+  price: (value: number) => format.fixed(value, value >= 1000 ? 0 : 2),
+  difference: (value: number) => format.bp(value),
+}
+
+interface TooltipRow {
+  value: XY
+  seriesName: string
+  color: string
+}
+
+function tooltip(measure: Measure) {
+  return (rows: TooltipRow[]) => {
+    const first = rows[0]
+    if (!first) return ''
+    const lines = rows
+      .filter((row) => row.value[1] !== null)
+      .map(({ value, seriesName, color }) => {
+        const note = value[2] ? ' <i>last price</i>' : ''
+        return `<span class="tip-key" style="background:${color}"></span>${seriesName}<b>${VALUE[measure](value[1])}</b>${note}`
+      })
+    return `<div class="tip"><em>${format.clock(first.value[0], 'UTC')}</em>${lines.join('<br>')}</div>`
+  }
+}
+
+function axes(measure: Measure, theme: ChartTheme) {
+  const label = { color: theme.muted, fontSize: 11, hideOverlap: true }
+  return {
+    xAxis: {
+      type: 'time',
+      axisLine: { lineStyle: { color: theme.line } },
+      axisTick: { show: false },
+      splitLine: { show: false },
+      splitNumber: 4,
+      axisLabel: { ...label, formatter: (ms: number) => format.clock(ms, 'UTC').slice(0, 8) },
+    },
+    yAxis: {
+      type: 'value',
+      scale: true,
+      position: 'right',
+      splitNumber: 3,
+      axisLine: { show: false },
+      axisTick: { show: false },
+      splitLine: { lineStyle: { color: theme.line } },
+      axisLabel: { ...label, formatter: AXIS[measure] },
+    },
+  }
+}
+
+function line(name: string, data: XY[], color: string) {
+  return {
+    type: 'line',
+    name,
+    data,
+    color,
+    showSymbol: false,
+    symbolSize: 5,
+    connectNulls: false,
+    lineStyle: { width: 1.8, color },
+    emphasis: { disabled: true },
+    z: 2,
+  }
+}
+
+/** Hollow dots where the guard fell back on the last price; nothing elsewhere. */
+function fallbackDots(theme: ChartTheme) {
+  return {
+    showSymbol: true,
+    symbol: (value: XY) => (value[2] && value[1] !== null ? 'emptyCircle' : 'none'),
+    symbolSize: 3.5,
+    itemStyle: { color: theme.muted },
+  }
+}
+
+function differenceSeries(points: readonly Point[], zone: string, color: string, theme: ChartTheme) {
+  return [
+    {
+      ...line('Predicted − real', differenceLine(points, zone), color),
+      lineStyle: { width: 1.2, color },
+      areaStyle: { color, opacity: 0.12, origin: 0 },
+      ...fallbackDots(theme),
+      markLine: {
+        silent: true,
+        symbol: 'none',
+        label: { show: false },
+        lineStyle: { color: theme.muted, type: 'solid', width: 1 },
+        data: [{ yAxis: 0 }],
+      },
+    },
+  ]
+}
+
+function priceSeries(
+  points: readonly Point[],
+  measure: Measure,
+  zone: string,
+  color: string,
+  theme: ChartTheme,
+) {
+  return [
+    line('Real', realLine(points, measure, zone), color),
+    {
+      ...line('Predicted', predictedLine(points, measure, zone), theme.predicted),
+      lineStyle: { width: 1.2, type: [4, 3], color: theme.predicted },
+      ...fallbackDots(theme),
+      z: 3,
+    },
+  ]
+}
+
+/** Return the chart of one cluster: what was real against what had been predicted, in the feed's time zone. */
+export function clusterOption(
+  points: readonly Point[],
+  measure: Measure,
+  zone: string,
+  color: string,
+  theme: ChartTheme,
+): EChartsCoreOption {
+  return {
+    useUTC: true,
+    animation: false,
+    grid: { left: 4, right: 4, top: 8, bottom: 2, outerBoundsMode: 'same', outerBoundsContain: 'axisLabel' },
+    tooltip: {
+      trigger: 'axis',
+      confine: true,
+      backgroundColor: theme.surface,
+      borderColor: theme.line,
+      textStyle: { color: theme.text, fontSize: 12 },
+      axisPointer: { lineStyle: { color: theme.muted } },
+      formatter: tooltip(measure),
+    },
+    ...axes(measure, theme),
+    series:
+      measure === 'difference'
+        ? differenceSeries(points, zone, color, theme)
+        : priceSeries(points, measure, zone, color, theme),
+  }
+}

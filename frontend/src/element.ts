@@ -1,0 +1,72 @@
+/** The parts of Element Plus that are used, with their styles; nothing else of it is in the bundle. */
+import {
+  ElAlert,
+  ElButton,
+  ElCheckbox,
+  ElDialog,
+  ElDrawer,
+  ElDropdown,
+  ElDropdownItem,
+  ElDropdownMenu,
+  ElForm,
+  ElFormItem,
+  ElInput,
+  ElInputNumber,
+  ElOption,
+  ElPagination,
+  ElRadioButton,
+  ElRadioGroup,
+  ElSelect,
+  ElSkeleton,
+  ElSwitch,
+  ElTooltip,
+} from 'element-plus'
+import type { App } from 'vue'
+import 'element-plus/es/components/alert/style/css'
+import 'element-plus/es/components/button/style/css'
+import 'element-plus/es/components/checkbox/style/css'
+import 'element-plus/es/components/dialog/style/css'
+import 'element-plus/es/components/drawer/style/css'
+import 'element-plus/es/components/dropdown/style/css'
+import 'element-plus/es/components/form/style/css'
+import 'element-plus/es/components/input/style/css'
+import 'element-plus/es/components/input-number/style/css'
+import 'element-plus/es/components/message/style/css'
+import 'element-plus/es/components/option/style/css'
+import 'element-plus/es/components/pagination/style/css'
+import 'element-plus/es/components/radio-button/style/css'
+import 'element-plus/es/components/radio-group/style/css'
+import 'element-plus/es/components/select/style/css'
+import 'element-plus/es/components/skeleton/style/css'
+import 'element-plus/es/components/switch/style/css'
+import 'element-plus/es/components/tooltip/style/css'
+import 'element-plus/theme-chalk/dark/css-vars.css'
+
+const PARTS = [
+  ElAlert,
+  ElButton,
+  ElCheckbox,
+  ElDialog,
+  ElDrawer,
+  ElDropdown,
+  ElDropdownItem,
+  ElDropdownMenu,
+  ElForm,
+  ElFormItem,
+  ElInput,
+  ElInputNumber,
+  ElOption,
+  ElPagination,
+  ElRadioButton,
+  ElRadioGroup,
+  ElSelect,
+  ElSkeleton,
+  ElSwitch,
+  ElTooltip,
+]
+
+export const element = {
+  install(app: App) {
+    for (const part of PARTS) app.use(part)
+  },
+}

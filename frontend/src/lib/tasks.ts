@@ -1,0 +1,50 @@
+import type { Task } from '@/live/messages'
+
+export type Tone = 'good' | 'busy' | 'calm' | 'bad'
+
+const TONES: Record<string, Tone> = {
+  initial: 'busy',
+  started: 'busy',
+  running: 'good',
+  finished: 'calm',
+  stopped: 'calm',
+  terminated: 'bad',
+}
+
+export const STATUSES = Object.keys(TONES)
+
+export const statusOf = (task: Task) => task.status.toLowerCase()
+export const isRunning = (task: Task) => statusOf(task) === 'running'
+export const isActive = (task: Task) => ['initial', 'started', 'running'].includes(statusOf(task))
+
+export function toneOf(status: string): Tone {
+  return TONES[status.toLowerCase()] ?? 'calm'
+}
+
+export function statusTitle(status: string): string {
+  return status.charAt(0).toUpperCase() + status.slice(1).toLowerCase()
+}
+
+export function newestFirst(tasks: Task[]): Task[] {
+  return tasks.sort((a, b) => b.id - a.id)
+}
+
+/** Return a live parameter's value now: what was changed last, else what the task was started with. */
+export function liveValue(task: Task, name: string): unknown {
+  const changed = task.live_params
+  if (changed && !Array.isArray(changed) && name in changed) return changed[name]
+  return task.params[name]
+}
+
+/** Return the facts of a progress in a flat list of words and values; nested counts get a line each. */
+export function facts(progress: Record<string, unknown>): { name: string; value: string }[] {
+  return Object.entries(progress).flatMap(([key, value]) => {
+    const name = key.replaceAll('_', ' ')
+    if (value === null || value === undefined) return []
+    if (typeof value !== 'object') return [{ name, value: String(value) }]
+    return Object.entries(value).map(([reason, count]) => ({
+      name: `${name}: ${reason}`,
+      value: String(count),
+    }))
+  })
+}

@@ -1,0 +1,26 @@
+import { createRouter, createWebHistory } from 'vue-router'
+import { useSession } from './lib/useSession'
+import LoginPage from './pages/LoginPage.vue'
+
+export const router = createRouter({
+  history: createWebHistory('/'),
+  routes: [
+    { path: '/', name: 'live', component: () => import('./pages/LivePage.vue'), meta: { title: 'Live' } },
+    { path: '/runs', name: 'runs', component: () => import('./pages/RunsPage.vue'), meta: { title: 'Runs' } },
+    { path: '/login', name: 'login', component: LoginPage, meta: { title: 'Sign in' } },
+    { path: '/:rest(.*)*', redirect: '/' },
+  ],
+})
+
+router.beforeEach(async (to) => {
+  const { session, user, load } = useSession()
+  // Without an answer the login page is shown: it says that the server can't be reached.
+  if (!session.value) await load().catch(() => undefined)
+  if (!user.value && to.name !== 'login') return { name: 'login', query: { next: to.fullPath } }
+  if (user.value && to.name === 'login') return { name: 'live' }
+  return true
+})
+
+router.afterEach((to) => {
+  document.title = `${String(to.meta.title ?? '')} · Market clusters`
+})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,10 +29,10 @@ class Market:
     """Prices in whole ticks. The fair price walks on the log scale with a market and a sector part and is pulled back
     to its start, so that a market left running for weeks stays a market; the last trade is at bid or ask.
 
-    The same shape and ``start`` give the same steps, byte for byte.
+    The same shape, ``start`` and ``prices`` (by name, where to go on from) give the same steps, byte for byte.
     """
 
-    def __init__(self, shape: MarketShape, start: int = 0) -> None:
+    def __init__(self, shape: MarketShape, start: int = 0, prices: Mapping[str, float] | None = None) -> None:
         self.shape = shape
         fixed = np.random.default_rng([shape.seed, 0])
         self.random = np.random.default_rng([shape.seed, 1, start])
@@ -42,7 +43,8 @@ class Market:
         self.beta = fixed.normal(1.0, 0.3, count).astype(np.float32)
         self.sigma = self._sigma(fixed)
         self.activity = np.exp(fixed.normal(0.0, 1.0, count)).astype(np.float32)
-        self.log_price = self.home.copy()
+        known = np.array([(prices or {}).get(name, np.nan) for name in self.names])
+        self.log_price = np.where(np.isnan(known), self.home, np.log(known / TICK_SIZE))
         self.halted = self.random.random(count) < shape.halted_share
 
     def _sigma(self, fixed: np.random.Generator) -> np.ndarray:

@@ -8,9 +8,11 @@ from threading import Event
 
 import numpy as np
 import pyarrow as pa
+import redis
 import structlog
 from pydantic import Field
 
+from processors.bus import Bus
 from processors.contract import Context, FeedProcessor, FeedSpec
 from processors.contract import Params as BaseParams
 from processors.feeds.codebook import text_column
@@ -36,7 +38,7 @@ class Simulator(FeedProcessor):
 
     It is no market: its spec says ``simulated``. Behind the clock it makes up every snapshot it owes, but after a
     minute without running (a laptop that slept) it goes on from now and counts what it left out (``skipped``). After a
-    restart prices begin where the seed and the snapshot's index put them.
+    restart prices go on from the last snapshot on the bus, with the random numbers of (seed, index).
     """
 
     title = "Simulated market"
@@ -62,7 +64,7 @@ class Simulator(FeedProcessor):
 
         resume = engine.begin()
         if resume is not None:
-            rows = SimulatedRows(Market(shape, resume.index))
+            rows = SimulatedRows(Market(shape, resume.index, last_prices(engine.bus)))
             run_feed(engine, source, resume=resume)
 
 
@@ -70,6 +72,22 @@ def simulated_spec(name: str, every_s: float, **more: object) -> FeedSpec:
     """Return the spec of a simulated feed."""
     fixed = {"zone": "UTC", "calendar": "24/7", "simulated": True, "interval_ms": round(every_s * 1000)}
     return FeedSpec(**{"name": name, "title": "Simulated market", **fixed, **more})  # type: ignore[arg-type]
+
+
+def last_prices(bus: Bus) -> dict[str, float]:
+    """Return the prices of the newest snapshot on the bus by code, none if there is none or Redis does not answer."""
+    try:
+        last = bus.last()
+        parts = [bus.read(number, [last.seq])[0] for number in range(last.slices)] if last else []
+    except redis.RedisError as error:
+        log.warning("last prices cannot be read, beginning anew", feed=bus.feed, error=str(error))
+        return {}
+    return {
+        code: price
+        for part in parts
+        if part is not None
+        for code, price in zip(part.column("code").to_pylist(), part.column("price").to_pylist(), strict=True)
+    }
 
 
 class SimulatedRows:

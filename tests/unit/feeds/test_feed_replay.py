@@ -160,6 +160,26 @@ def test_stop_is_prompt_while_waiting(valkey: Valkey, sample: Path) -> None:
     assert max(waiting.stop(), paced.stop()) < 0.5
 
 
+def test_the_raw_recording_gives_the_volumes_of_the_clean_one(valkey: Valkey, sample: Path) -> None:
+    raw = FeedSpec("raw", interval_ms=3000, volume_mode="cumulative")
+    run = play(valkey.url, sample.with_name("ashare_3s_30_raw_cumulative.csv.gz"), raw).wait()
+    assert run.error is None
+    assert run.facts["rejected"] == {"price_not_positive": 1200, "duplicate": 9}
+    assert run.facts["noted"]["first_total"] == 30
+    assert run.facts["replaced"] == 5
+    play(valkey.url, sample, named("clean")).wait()
+    totals = []
+    for name in ("raw", "clean"):
+        bus = Bus(connect(valkey.url), name)
+        headers = [header for header in bus.headers(0) if 1638322260000 <= header.time < 1638322500000]
+        parts = [part for number in range(2) for part in bus.read(number, [header.seq for header in headers])]
+        table = pa.Table.from_batches([part for part in parts if part is not None]).to_pandas()
+        assert (table["volume"] >= 0).all() and (table["price"] > 0).all()
+        totals.append(table.groupby("code")["volume"].sum())
+    assert len(totals[0]) == 30
+    np.testing.assert_allclose(totals[0], totals[1], atol=0.5)
+
+
 def test_the_raw_cumulative_layout_and_files_stock_by_stock(valkey: Valkey, tmp_path: Path) -> None:
     path = tmp_path / "raw.csv"
     lines = ["time,code,last,preclose,cum_volume,cum_amount,status,bid1,bidsize1,ask1,asksize1"]

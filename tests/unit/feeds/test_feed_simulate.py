@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from feed_support import Running, Valkey, published, until
+from feed_support import Running, Valkey, published
 
 from processors.bus import Bus, connect
 from processors.feeds.market import TICK_SIZE, Market, MarketShape
@@ -92,6 +92,13 @@ def test_the_feed_runs_on_the_clock_and_resumes_with_the_next_index(valkey: Valk
     assert run.facts["rejected"] == {}
     found = Bus(connect(valkey.url), "sim").spec()
     assert found is not None and found.simulated
+
+
+def test_prices_go_on_from_the_last_snapshot() -> None:
+    shape = MarketShape(codes=50, every_s=1, seed=5, halted_share=0)
+    market = Market(shape, 3, {"SIM000007": 321.5})
+    assert abs(market.step()[1]["price"][7] - 321.5) < 2
+    assert np.exp(market.home[7]) * TICK_SIZE < 300
 
 
 def test_an_interval_that_is_not_the_feeds_is_an_error(valkey: Valkey) -> None:

@@ -21,11 +21,18 @@ class Codebook:
         self.codes: list[str] = []
         self.slices = np.empty(0, dtype=np.int64)
         self._slice_count = slices
+        self._texts = text_column([])
         self._numbers: dict[str, int] = {}
         self._last: tuple[pa.Array, np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.codes)
+
+    def texts(self, numbers: np.ndarray) -> pa.StringArray:
+        """Return the codes of some numbers, taken in Arrow: stocks come and go with most snapshots of a big market."""
+        if len(self._texts) < len(self.codes):
+            self._texts = pa.concat_arrays([self._texts, text_column(self.codes[len(self._texts) :])])
+        return self._texts.take(pa.array(numbers))
 
     def numbers(self, column: pa.Array) -> np.ndarray:
         """Return the int64 number of each code of a text (or dictionary of text) column, -1 where it is none."""

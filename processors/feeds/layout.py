@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from processors.contract import QUOTE_FIELDS, QUOTE_SCHEMA, SNAPSHOT_SCHEMA, Columns, FeedSpec
-from processors.feeds.codebook import Codebook, text_column
+from processors.feeds.codebook import Codebook
 
 _UNSEEN = np.iinfo(np.int64).min // 2
 _KEPT = ("price", *QUOTE_FIELDS)
@@ -78,7 +78,7 @@ class Layout:
         self._shown, self._members = shown, []
         for number in range(self.spec.slices):
             members = np.flatnonzero(shown & (self.codebook.slices == number))
-            self._members.append((members, text_column([self.codebook.codes[code] for code in members])))
+            self._members.append((members, self.codebook.texts(members)))
 
     def _batch(self, columns: Columns, members: np.ndarray, codes: pa.StringArray) -> pa.RecordBatch:
         schema = QUOTE_SCHEMA if self.quotes else SNAPSHOT_SCHEMA

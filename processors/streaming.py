@@ -28,6 +28,7 @@ from pyspark.sql.streaming import StreamingQuery
 from processors import checkpoint, spark
 from processors.bus import Bus, connect
 from processors.contract import Context, FeedSpec, Header, Params, Result, StreamProcessor
+from processors.inspection import live_names
 from processors.source import Delivery, Plan, SnapshotSource, grant, unpack
 
 log = structlog.get_logger()
@@ -108,15 +109,9 @@ class Fold:
             self.change(wanted.model_dump())
 
 
-def live_names(params: type[Params]) -> set[str]:
-    """Return the names of the parameters that may change while a task runs."""
-    extras = {name: info.json_schema_extra for name, info in params.model_fields.items()}
-    return {name for name, extra in extras.items() if isinstance(extra, dict) and extra.get("live")}
-
-
 def fingerprint(processor: StreamProcessor, params: Params, spec: FeedSpec) -> str:
     """Return a hash of all that must stay the same for a checkpoint to fit: code, feed and fixed parameters."""
-    fixed = params.model_dump(mode="json", exclude=live_names(type(params)))
+    fixed = params.model_dump(mode="json", exclude=set(live_names(type(processor))))
     feed = {key: value for key, value in asdict(spec).items() if key in ("name", "interval_ms", "slices")}
     content = json.dumps([code_hash(type(processor)), fixed, feed], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
@@ -186,7 +181,11 @@ class Engine:
         )
         frame = session.readStream.format("snapshots").option("plan", json.dumps(asdict(plan))).load()
         writer = frame.writeStream.format("noop").queryName(self.key.replace(":", "_"))
-        # Recovery rests on the state's own checkpoint; Spark's is new for each query and needs no disk.
+        # Recovery rests on the state's own checkpoint; Spark's is new for each query, in memory, and written as rarely
+        # as can be: each of its files would cost a forked chmod.
+        writer = writer.option("asyncProgressTrackingEnabled", "true")
+        writer = writer.option("_asyncProgressTrackingOverrideSinkSupportCheck", "true")
+        writer = writer.option("asyncProgressTrackingCheckpointIntervalMs", str(24 * 3600 * 1000))
         return writer.option("checkpointLocation", f"file://{spark.scratch_dir()}/{self.key[5:]}").start()
 
     def _fold_deliveries(self, query: StreamingQuery) -> None:

@@ -65,7 +65,8 @@ def sgd_learn(model: Model, x: Array, y: Array, cluster: Array, rate: float) -> 
 
 def predict(model: Model, x: Array, cluster: Array) -> Array:
     """Return X·w of each row's model, 0 for a row of no cluster (−1)."""
-    return np.where(cluster >= 0, np.einsum("ij,ij->i", x, model["w"][np.maximum(cluster, 0)]), 0.0)
+    padded = np.vstack([model["w"], np.zeros(x.shape[1])])
+    return np.einsum("ij,ij->i", x, padded[cluster])
 
 
 def rearrange(model: Model, origin: list[int]) -> Model:

@@ -1,0 +1,142 @@
+"""What the platform keeps in its database. Status fields are written by ``lifecycle`` only."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from tasks_app.states import ENDED, LIVE, Ending, Status
+
+STATUS_CHOICES = [(status.value, status.value) for status in Status]
+
+
+class Processor(models.Model):
+    """A registered processor: what ``processors.toml`` names, as found by the last check in a fresh process."""
+
+    name = models.CharField(max_length=64, unique=True)
+    kind = models.CharField(max_length=8, choices=[(kind, kind) for kind in ("feed", "stream", "batch")])
+    class_path = models.CharField(max_length=200)
+    title = models.CharField(max_length=100, blank=True)
+    description = models.TextField(blank=True)
+    schema = models.JSONField(default=dict)
+    live_params = models.JSONField(default=list)
+    enabled = models.BooleanField(default=True)
+    checked_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Feed(models.Model):
+    """Where ticks come from and what their numbers mean. Its fields are those of ``processors.contract.FeedSpec``."""
+
+    name = models.SlugField(max_length=64, unique=True)
+    title = models.CharField(max_length=100, blank=True)
+    processor = models.ForeignKey(Processor, on_delete=models.PROTECT, limit_choices_to={"kind": "feed"})
+    params = models.JSONField(default=dict, blank=True)
+    zone = models.CharField(max_length=64, default="Asia/Shanghai", help_text="IANA time zone of the exchange")
+    calendar = models.CharField(max_length=16, default="XSHG", help_text="exchange_calendars name, or 24/7")
+    interval_ms = models.PositiveIntegerField(default=5000)
+    volume_unit = models.CharField(max_length=8, default="shares", choices=[("shares", "shares"), ("lots", "lots")])
+    lot_size = models.PositiveIntegerField(default=100)
+    volume_mode = models.CharField(
+        max_length=10, default="interval", choices=[("interval", "per interval"), ("cumulative", "cumulative")]
+    )
+    type_meaning = models.CharField(
+        max_length=12,
+        default="trade_sign",
+        choices=[("trade_sign", "sign of the trade"), ("change_sign", "sign of the change")],
+    )
+    simulated = models.BooleanField(default=False)
+    slices = models.PositiveSmallIntegerField(default=2)
+    grace_ms = models.PositiveIntegerField(default=500)
+    carry_limit_s = models.PositiveIntegerField(default=300)
+    max_bytes = models.PositiveBigIntegerField(default=256 * 2**20, help_text="Bound of its snapshots on the bus")
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.title or self.name
+
+
+class Task(models.Model):
+    """One run order of one processor. It may be started again: attempt 2, 3 …"""
+
+    processor = models.ForeignKey(Processor, on_delete=models.PROTECT, related_name="tasks")
+    kind = models.CharField(max_length=8)
+    feed = models.ForeignKey(Feed, null=True, blank=True, on_delete=models.PROTECT, related_name="tasks")
+    params = models.JSONField(default=dict)
+    on_loss = models.CharField(
+        max_length=6, default="resume", choices=[("resume", "go on with a new attempt"), ("end", "stay ended")]
+    )
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    status = models.CharField(max_length=10, choices=STATUS_CHOICES, default=Status.INITIAL)
+    attempt = models.PositiveIntegerField(default=1)
+    owner = models.CharField(max_length=64, blank=True, help_text="Token of the supervisor that hosts the attempt")
+    fresh = models.BooleanField(default=False, help_text="The attempt does not resume from a checkpoint")
+    queued_at = models.DateTimeField(null=True, blank=True)
+    sent_at = models.DateTimeField(null=True, blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    running_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    ending = models.CharField(max_length=8, blank=True, choices=[(e.value, e.value) for e in Ending if e])
+    reason = models.CharField(max_length=500, blank=True)
+    error = models.TextField(blank=True, help_text="The end of the traceback")
+    stop_requested_at = models.DateTimeField(null=True, blank=True)
+    stop_requested_by = models.CharField(max_length=150, blank=True)
+    stop_reason = models.CharField(max_length=500, blank=True)
+    progress = models.JSONField(default=dict, blank=True)
+    code_hash = models.CharField(max_length=32, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["status"])]
+        constraints = [
+            models.CheckConstraint(condition=Q(status__in=[s.value for s in Status]), name="task_status_known"),
+            models.CheckConstraint(
+                condition=Q(status__in=[s.value for s in ENDED], ended_at__isnull=False)
+                | (~Q(status__in=[s.value for s in ENDED]) & Q(ended_at__isnull=True)),
+                name="task_ended_at_exactly_when_ended",
+            ),
+            models.UniqueConstraint(
+                fields=["feed"],
+                condition=Q(kind="feed", status__in=[s.value for s in LIVE]),
+                name="one_live_task_per_feed",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.processor_id and self.processor.name} #{self.pk}"
+
+    @property
+    def stopping(self) -> bool:
+        return self.stop_requested_at is not None and self.status not in ENDED
+
+
+class TaskEvent(models.Model):
+    """One move or command in a task's life; written once, never changed."""
+
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="events")
+    at = models.DateTimeField()
+    attempt = models.PositiveIntegerField()
+    kind = models.CharField(max_length=16, default="move")
+    before = models.CharField(max_length=10, blank=True)
+    after = models.CharField(max_length=10, blank=True)
+    actor = models.CharField(max_length=150)
+    reason = models.CharField(max_length=500, blank=True)
+    details = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.before}→{self.after}" if self.after else self.kind

@@ -1,0 +1,181 @@
+"""Results, progress and news of tasks in Redis. With ``processors.bus`` the only module that speaks to Redis.
+
+======================  ============================================================================================
+``result:<task>``       stream of results, id ``<seq>-0`` of the snapshot: fields ``numbers`` and ``meta`` (JSON)
+``stocks:<task>``       stream of per-stock columns under the same ids: field ``b`` (Arrow IPC)
+``owner:<task>``        token of the attempt that may write
+``progress:<task>``     what the running attempt tells of itself (JSON)
+``alive:<worker>``      a worker's sign of life, with an expiry
+``events``              news for the web processes: a task changed, a task told progress
+``control``             orders for the workers: stop, change a live parameter
+======================  ============================================================================================
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import pyarrow as pa
+import redis
+
+from processors.bus import connect, decode, encode
+from processors.contract import Header, Result
+
+KEEP_AFTER_END_S = 24 * 3600
+ALIVE_MS = 4_000
+NEWS_LENGTH = 2_000
+
+# Writes one result and its per-stock columns, if the attempt still owns the task and the result is not there yet.
+# KEYS: result, stocks, owner. ARGV: token, id, numbers, meta, keep results, stocks or '', keep stocks.
+_PUBLISH = """
+local owner = redis.call('GET', KEYS[3])
+if owner and owner ~= ARGV[1] then return 'fenced' end
+if not owner then redis.call('SET', KEYS[3], ARGV[1]) end
+local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
+if last[1] then
+  local held = tonumber(string.match(last[1][1], '^%d+'))
+  if held >= tonumber(string.match(ARGV[2], '^%d+')) then return 'held' end
+end
+redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[5], ARGV[2], 'numbers', ARGV[3], 'meta', ARGV[4])
+if ARGV[6] ~= '' then
+  redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[7], ARGV[2], 'b', ARGV[6])
+end
+return 'written'
+"""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One result as it stands in Redis."""
+
+    id: str
+    numbers: dict[str, Any]
+    meta: dict[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        return {"id": self.id, "numbers": self.numbers, "meta": self.meta}
+
+
+class Results:
+    """Results and news by way of one Redis client. Every method raises ``redis.RedisError`` when Redis does not answer."""
+
+    def __init__(self, client: redis.Redis, max_bytes: int = 32 * 2**20):
+        self.client, self.max_bytes = client, max_bytes
+        self._publish = client.register_script(_PUBLISH)
+
+    # ---- written by the attempt that owns the task
+
+    def publish(self, task: int, token: str, header: Header, result: Result, meta: dict[str, Any]) -> str:
+        """Write one result; return ``written``, ``held`` (there already) or ``fenced`` (another attempt owns it)."""
+        numbers = json.dumps(result.numbers, separators=(",", ":"), allow_nan=False)
+        stocks = encode(pa.RecordBatch.from_pydict(result.stocks)) if result.stocks else b""
+        keep = [max(600, self.max_bytes // (len(numbers) + 400)), max(2, self.max_bytes // (len(stocks) + 1))]
+        arguments = [token, f"{header.seq}-0", numbers, json.dumps(meta), min(keep[0], 20_000), stocks, min(keep[1], 600)]
+        keys = [f"result:{task}", f"stocks:{task}", f"owner:{task}"]
+        return self._publish(keys=keys, args=arguments).decode()
+
+    def own(self, task: int, token: str, *, fresh: bool) -> None:
+        """Make an attempt the task's owner; a fresh one begins with an empty result stream."""
+        with self.client.pipeline(transaction=True) as pipe:
+            pipe.set(f"owner:{task}", token)
+            pipe.delete(f"progress:{task}")
+            if fresh:
+                pipe.delete(f"result:{task}", f"stocks:{task}")
+            else:
+                pipe.persist(f"result:{task}").persist(f"stocks:{task}")
+            pipe.execute()
+
+    def retire(self, task: int, token: str) -> None:
+        """Let an ended attempt's results expire after a day."""
+        if self.client.get(f"owner:{task}") != token.encode():
+            return
+        for key in (f"result:{task}", f"stocks:{task}", f"owner:{task}", f"progress:{task}"):
+            self.client.expire(key, KEEP_AFTER_END_S)
+
+    def tell_progress(self, task: int, progress: dict[str, Any]) -> None:
+        text = json.dumps(progress)
+        self.client.set(f"progress:{task}", text, ex=KEEP_AFTER_END_S)
+        self.client.xadd("events", {"kind": "progress", "task": task, "progress": text}, maxlen=NEWS_LENGTH)
+
+    # ---- reading
+
+    def latest(self, task: int) -> Item | None:
+        found = self.client.xrevrange(f"result:{task}", count=1)
+        return _item(found[0]) if found else None
+
+    def range(self, task: int, *, after: str | None = None, limit: int = 600) -> list[Item]:
+        """Return up to ``limit`` results after an id, oldest first; without an id the newest ones."""
+        if after is None:
+            return [_item(entry) for entry in reversed(self.client.xrevrange(f"result:{task}", count=limit))]
+        return [_item(entry) for entry in self.client.xrange(f"result:{task}", min=f"({after}", count=limit)]
+
+    def holds(self, task: int, item_id: str) -> bool:
+        """Say whether a result is still there."""
+        return bool(self.client.xrange(f"result:{task}", min=item_id, max=item_id, count=1))
+
+    def stocks(self, task: int) -> tuple[str, pa.RecordBatch] | None:
+        """Return the id and the per-stock columns of the newest result that has some."""
+        found = self.client.xrevrange(f"stocks:{task}", count=1)
+        return (found[0][0].decode(), decode(found[0][1][b"b"])) if found else None
+
+    def progress(self, task: int) -> dict[str, Any] | None:
+        text = self.client.get(f"progress:{task}")
+        return json.loads(text) if text else None
+
+    # ---- news and orders
+
+    def announce(self, task: int) -> None:
+        self.client.xadd("events", {"kind": "task", "task": task}, maxlen=NEWS_LENGTH)
+
+    def order(self, task: int, order: dict[str, Any]) -> None:
+        """Send an order to whichever worker hosts the task."""
+        self.client.xadd("control", {"task": task, "order": json.dumps(order)}, maxlen=NEWS_LENGTH)
+
+    def orders(self, after: str, *, block_ms: int) -> list[tuple[str, int, dict[str, Any]]]:
+        """Return (id, task, order) of what was ordered after an id (``$``: from now on), waiting for it."""
+        answer = self.client.xread({"control": after}, block=block_ms)
+        entries = answer[0][1] if answer else []
+        return [(key.decode(), int(fields[b"task"]), json.loads(fields[b"order"])) for key, fields in entries]
+
+    def last_order(self) -> str:
+        """Return the id of the newest order."""
+        found = self.client.xrevrange("control", count=1)
+        return found[0][0].decode() if found else "0-0"
+
+    def sign_of_life(self, worker: str) -> None:
+        self.client.set(f"alive:{worker}", 1, px=ALIVE_MS)
+
+    def alive(self, worker: str) -> bool:
+        return bool(self.client.exists(f"alive:{worker}"))
+
+
+def _item(entry: tuple[bytes, dict[bytes, bytes]]) -> Item:
+    key, fields = entry
+    return Item(key.decode(), json.loads(fields[b"numbers"]), json.loads(fields[b"meta"]))
+
+
+@cache
+def default() -> Results:
+    """Return the process's own Results, by the settings."""
+    from django.conf import settings
+
+    return Results(connect(settings.REDIS_URL), settings.RESULT_BYTES)
+
+
+def announce_task(task: int) -> None:
+    """Tell who watches that a task changed; without Redis nobody can be told, and the database is the truth."""
+    try:
+        default().announce(task)
+    except redis.RedisError:
+        return
+
+
+def announce_logout(session: str) -> None:
+    """Tell every web process to close the sockets of a session that has ended."""
+    try:
+        default().client.xadd("events", {"kind": "logout", "session": session}, maxlen=NEWS_LENGTH)
+    except redis.RedisError:
+        return

@@ -1,0 +1,156 @@
+"""The process that runs one attempt of a task: ``python -m tasks_app.runner``. It knows no Django.
+
+Its supervisor speaks to it in lines of JSON: on stdin first the order, then ``{"ping": n}``, ``{"stop": true}`` and
+``{"change": {name: value}}``; on stdout come ``{"pong": n, "progress": {…}}``, ``{"running": true}``,
+``{"applied": {…}}`` and, last, the outcome. When stdin ends, the supervisor is gone, and so is the runner.
+
+Two threads: this module's control thread answers within milliseconds whatever the work does; the work has the main
+thread, which must live as long as the JVM that it starts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any, TextIO
+
+import structlog
+from pydantic import ValidationError
+
+from processors.contract import Context, FeedSpec, Header, Processor
+from processors.loading import load
+
+_TRACEBACK_CHARS = 4_000
+
+
+class Control:
+    """The control thread's side: what the supervisor says, and what it is told."""
+
+    def __init__(self, out: TextIO, context: Context):
+        self.context = context
+        self._out, self._lock = out, threading.Lock()
+        self._progress: dict[str, Any] = {}
+        self._changes: dict[str, Any] = {}
+        context.running = lambda: self.say(running=True)
+        context.progress = self._take_progress
+
+    def say(self, **message: Any) -> None:
+        with self._lock:
+            self._out.write(json.dumps(message) + "\n")
+            self._out.flush()
+
+    def listen(self, lines: Any) -> None:
+        """Follow the supervisor until its end of the pipe closes; without it there is nothing to work for."""
+        for line in lines:
+            message = json.loads(line)
+            if "ping" in message:
+                self.say(pong=message["ping"], progress=dict(self._progress))
+            if "change" in message:
+                with self._lock:
+                    self._changes.update(message["change"])
+            if message.get("stop"):
+                self.context.stopping.set()
+        os._exit(3)
+
+    def changes(self) -> dict[str, Any]:
+        with self._lock:
+            taken, self._changes = self._changes, {}
+        return taken
+
+    def applied(self, changes: dict[str, Any], header: Header) -> None:
+        self.say(applied=changes, index=header.index, time=header.time)
+
+    def _take_progress(self, **facts: Any) -> None:
+        self._progress = {**self._progress, **facts}
+
+
+def work(order: dict[str, Any], context: Context, control: Control) -> dict[str, Any]:
+    """Run the processor to its end; return the outcome for the supervisor."""
+    processor: Processor = load(order["class"])()
+    params = processor.Params.model_validate(order["params"])
+    if processor.kind == "batch":
+        return {"finished": processor.run(params, context)}  # type: ignore[attr-defined]
+    spec = FeedSpec(**order["feed"])
+    if processor.kind == "feed":
+        processor.run(params, spec, context)  # type: ignore[attr-defined]
+        return {"stopped": True} if context.stopping.is_set() else {"finished": {}}
+    return _stream(order, processor, params, spec, context, control)
+
+
+def _stream(
+    order: dict[str, Any], processor: Any, params: Any, spec: FeedSpec, context: Context, control: Control
+) -> dict[str, Any]:
+    from processors.bus import Bus, connect
+    from processors.streaming import Engine, Fenced, Outlets, Stopped, code_hash
+    from tasks_app.results import Results
+
+    results = Results(connect(context.redis_url), order["result_bytes"])
+    control.say(code=code_hash(type(processor)))
+
+    def start_at(bus: Bus) -> int:
+        """Begin with the newest snapshots on the bus, ``catch_up`` of them, then follow."""
+        held = bus.before(2**62, count=order["catch_up"] + 1)
+        return held[0].seq - 1 if held else 1
+
+    outlets = Outlets(
+        publish=lambda header, result, meta: results.publish(context.task, context.token, header, result, meta),
+        changes=control.changes,
+        applied=control.applied,
+    )
+    try:
+        Engine(order["class"], processor, params, spec, context, outlets).run(start_at)
+    except Fenced:
+        return {"fenced": True}
+    except Stopped:
+        pass
+    return {"stopped": True}
+
+
+def outcome_of(error: BaseException) -> dict[str, Any]:
+    """Return a failure as the supervisor takes it: one sentence, and the traceback's end."""
+    if isinstance(error, ValidationError):
+        reason = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+    else:
+        reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+    tail = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]
+    return {"failed": reason[:500], "error": tail}
+
+
+def main() -> None:
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # only messages go to the supervisor; what libraries print goes to the log
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    order = json.loads(sys.stdin.buffer.readline())
+    context = Context(
+        task=order["task"],
+        attempt=order["attempt"],
+        token=order["token"],
+        redis_url=order["redis_url"],
+        state_dir=Path(order["state_dir"]),
+        fresh=order["fresh"],
+    )
+    control = Control(out, context)
+    threading.Thread(target=control.listen, args=(sys.stdin.buffer,), name="control", daemon=True).start()
+    try:
+        outcome = work(order, context, control)
+    except BaseException as error:
+        structlog.get_logger().error("attempt failed", error=str(error)[:500], exc_info=error)
+        outcome = outcome_of(error)
+    control.say(**outcome, progress=control._progress)
+    # The JVM and Spark's helpers end with this process; waiting for their orderly end would only take time.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""The rules: what may be asked of a task, whoever asks. Every doorway makes one call into here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jsonschema
+import redis
+from django.db import transaction
+from django.utils import timezone
+
+from tasks_app import jobs, lifecycle, results
+from tasks_app.lifecycle import TransitionConflict
+from tasks_app.models import Feed, Processor, Task
+from tasks_app.states import ENDED, LIVE, Status, actions
+
+
+class Invalid(Exception):
+    """What was asked for does not fit; ``errors`` maps a field to what is wrong with it."""
+
+    def __init__(self, errors: dict[str, list[str]]):
+        super().__init__("; ".join(f"{name}: {' '.join(texts)}" for name, texts in errors.items()))
+        self.errors = errors
+
+
+class Conflict(Exception):
+    """The task's state forbids it; the message says what the state is and what would be allowed."""
+
+
+def create(*, processor: str, feed: str | None, params: dict[str, Any], user: Any = None, start: bool = True) -> Task:
+    """Create a task of a processor by its name, on a feed by its name, and start it if asked to.
+
+    Raises Invalid for an unknown name or parameters that do not fit the processor's schema.
+    """
+    chosen = Processor.objects.filter(name=processor, enabled=True).first()
+    if chosen is None:
+        raise Invalid({"processor": [f"{processor!r} is not a registered processor"]})
+    source = _feed(chosen, feed)
+    full = validate(chosen, params)
+    with transaction.atomic():
+        task = Task.objects.create(processor=chosen, kind=chosen.kind, feed=source, params=full, created_by=user)
+        lifecycle.note(task, "created", actor=actor_name(user))
+    return start_task(task, user=user) if start else task
+
+
+def _feed(processor: Processor, name: str | None) -> Feed | None:
+    if processor.kind == "batch" and not name:
+        return None
+    found = Feed.objects.filter(name=name).first() if name else None
+    if found is None:
+        raise Invalid({"feed": [f"{name!r} is not a feed" if name else "this processor needs a feed"]})
+    if processor.kind == "feed" and found.processor_id != processor.pk:
+        raise Invalid({"feed": [f"feed {name} is made by {found.processor.name}, not by {processor.name}"]})
+    return found
+
+
+def validate(processor: Processor, params: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters with defaults filled in; raise Invalid with every one that does not fit."""
+    if not isinstance(params, dict):
+        raise Invalid({"params": ["expected an object"]})
+    schema = processor.schema
+    defaults = {name: spec["default"] for name, spec in schema.get("properties", {}).items() if "default" in spec}
+    full = {**defaults, **params}
+    errors: dict[str, list[str]] = {}
+    for error in jsonschema.Draft202012Validator(schema).iter_errors(full):
+        name = ".".join(str(part) for part in error.absolute_path) or "params"
+        errors.setdefault(name, []).append(error.message)
+    if errors:
+        raise Invalid(errors)
+    return full
+
+
+def start_task(task: Task, *, user: Any = None) -> Task:
+    """Ask for an Initial task to be run: it waits in the queue of its kind until a worker takes it."""
+    if task.kind == "feed":
+        _only_one(task)
+    asked = Task.objects.filter(pk=task.pk, status=Status.INITIAL, queued_at=None, attempt=task.attempt)
+    if asked.update(queued_at=timezone.now()) != 1:
+        task.refresh_from_db()
+        raise Conflict(_forbidden(task, "start"))
+    task.refresh_from_db()
+    lifecycle.note(task, "start", actor=actor_name(user))
+    transaction.on_commit(lambda: jobs.send(task))
+    return task
+
+
+def _only_one(task: Task) -> None:
+    live = Task.objects.filter(feed=task.feed, kind="feed").exclude(pk=task.pk)
+    other = (live.filter(status__in=LIVE) | live.filter(status=Status.INITIAL, queued_at__isnull=False)).first()
+    if other:
+        raise Conflict(f"feed {task.feed.name if task.feed else ''} has a live task already: #{other.pk}, {other.status}")
+
+
+def stop(task: Task, *, user: Any = None, reason: str = "") -> Task:
+    """Ask for a task to be stopped. What waits is stopped at once; what runs has two seconds."""
+    if task.status == Status.INITIAL and task.queued_at:
+        return _stop_waiting(task, user, reason)
+    values = {
+        "stop_requested_at": timezone.now(),
+        "stop_requested_by": actor_name(user),
+        "stop_reason": reason[:500],
+    }
+    asked = Task.objects.filter(pk=task.pk, status__in=LIVE, attempt=task.attempt, stop_requested_at=None)
+    if asked.update(**values) != 1:
+        task.refresh_from_db()
+        raise Conflict(_forbidden(task, "stop"))
+    task.refresh_from_db()
+    lifecycle.note(task, "stop", actor=actor_name(user), reason=reason)
+    _order(task, {"stop": True})
+    return task
+
+
+def _stop_waiting(task: Task, user: Any, reason: str) -> Task:
+    try:
+        return lifecycle.transition(
+            task, Status.STOPPED, actor=actor_name(user), reason=reason or "stopped before a worker took it"
+        )
+    except TransitionConflict:
+        task.refresh_from_db()
+        return stop(task, user=user, reason=reason) if task.status in LIVE else _raise(_forbidden(task, "stop"))
+
+
+def _raise(text: str) -> Task:
+    raise Conflict(text)
+
+
+def retry(task: Task, *, user: Any = None, fresh: bool = False, actor: str = "", reason: str = "") -> Task:
+    """Make a new attempt of an ended task. It goes on from its checkpoint unless ``fresh``."""
+    if task.status not in ENDED:
+        raise Conflict(_forbidden(task, "retry"))
+    if task.kind == "feed":
+        _only_one(task)
+    try:
+        with transaction.atomic():
+            task = lifecycle.transition(
+                task,
+                Status.INITIAL,
+                actor=actor or actor_name(user),
+                reason=reason,
+                attempt=task.attempt + 1,
+                fresh=fresh,
+            )
+            return start_task(task, user=user)
+    except TransitionConflict as conflict:
+        raise Conflict(str(conflict)) from conflict
+
+
+def set_live(task: Task, *, name: str, value: Any, user: Any = None) -> Task:
+    """Change a live parameter of a running task; it takes effect between two snapshots and stays for new attempts."""
+    if name not in task.processor.live_params:
+        raise Invalid({"name": [f"{name!r} can't be changed while the task runs"]})
+    if task.status not in LIVE:
+        raise Conflict(f"task {task.pk} is {task.status}: a live parameter needs a running task")
+    params = validate(task.processor, {**task.params, name: value})
+    Task.objects.filter(pk=task.pk).update(params=params)
+    task.refresh_from_db()
+    lifecycle.note(task, "change", actor=actor_name(user), details={name: value})
+    _order(task, {"change": {name: value}})
+    return task
+
+
+def _order(task: Task, order: dict[str, Any]) -> None:
+    try:
+        results.default().order(task.pk, order)
+    except redis.RedisError:
+        return  # a stop stands in the database, where the supervisor looks each second
+
+
+def allowed_actions(task: Task) -> list[str]:
+    """Return what may be asked of the task now."""
+    return actions(task.status, queued=task.queued_at is not None, stopping=task.stopping)
+
+
+def _forbidden(task: Task, action: str) -> str:
+    allowed = ", ".join(allowed_actions(task)) or "nothing until it has ended"
+    return f"task {task.pk} is {'stopping' if task.stopping else task.status}: can't {action}; allowed: {allowed}"
+
+
+def actor_name(user: Any) -> str:
+    return user.get_username() if user is not None and user.is_authenticated else "platform"

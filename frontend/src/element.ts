@@ -29,6 +29,7 @@ import 'element-plus/es/components/dialog/style/css'
 import 'element-plus/es/components/drawer/style/css'
 import 'element-plus/es/components/dropdown/style/css'
 import 'element-plus/es/components/form/style/css'
+import 'element-plus/es/components/form-item/style/css'
 import 'element-plus/es/components/input/style/css'
 import 'element-plus/es/components/input-number/style/css'
 import 'element-plus/es/components/message/style/css'
@@ -67,6 +68,7 @@ const PARTS = [
 
 export const element = {
   install(app: App) {
-    for (const part of PARTS) app.use(part)
+    // Not app.use(): that of a sub-component does nothing and waits for its parent's.
+    for (const part of PARTS) if (part.name) app.component(part.name, part)
   },
 }

@@ -136,7 +136,7 @@ function fallbackDots(theme: ChartTheme) {
     showSymbol: true,
     symbol: (value: XY) => (value[2] && value[1] !== null ? 'emptyCircle' : 'none'),
     symbolSize: 3.5,
-    itemStyle: { color: theme.muted },
+    itemStyle: { color: theme.muted, borderWidth: 1 },
   }
 }
 
@@ -169,7 +169,7 @@ function priceSeries(
     line('Real', realLine(points, measure, zone), color),
     {
       ...line('Predicted', predictedLine(points, measure, zone), theme.predicted),
-      lineStyle: { width: 1.2, type: [4, 3], color: theme.predicted },
+      lineStyle: { width: 1.2, type: [4, 3], color: theme.predicted, opacity: 0.8 },
       ...fallbackDots(theme),
       z: 3,
     },

@@ -72,6 +72,14 @@ export function dateTime(ms: Maybe, zone: string): string {
 }
 
 const HERE = Intl.DateTimeFormat().resolvedOptions().timeZone
+const DAY_MS = 86_400_000
+
+/** A time of the last day needs no date. */
+export function recentTime(text: string | null | undefined, now = Date.now()): string {
+  if (!text) return NONE
+  const ms = Date.parse(text)
+  return now - ms < DAY_MS ? clock(ms, HERE) : dateTime(ms, HERE).slice(0, -3)
+}
 
 /** What the platform did is told in the reader's own zone, unlike the market's times. */
 export function localTime(text: string | null | undefined): string {

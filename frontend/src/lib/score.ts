@@ -13,13 +13,14 @@ export function wording(ratio: number | null | undefined): Wording {
   if (ratio === null || ratio === undefined)
     return { verdict: 'none', text: 'no score yet', short: 'no score yet' }
   if (ratio >= 1)
-    return { verdict: 'level', text: 'no better than the last price so far', short: 'no better' }
+    return { verdict: 'level', text: 'no better than the last price so far', short: 'no better so far' }
   const percent = ((1 - ratio) * 100).toFixed(1)
-  if (percent === '0.0') return { verdict: 'level', text: 'as good as the last price so far', short: 'level' }
+  if (percent === '0.0')
+    return { verdict: 'level', text: 'as good as the last price so far', short: 'as good so far' }
   return {
     verdict: 'better',
     text: `${percent} % smaller error than the last price`,
-    short: `${percent} % better`,
+    short: `${percent} % smaller error`,
   }
 }
 

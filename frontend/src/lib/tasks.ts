@@ -11,7 +11,7 @@ const TONES: Record<string, Tone> = {
   terminated: 'bad',
 }
 
-export const STATUSES = Object.keys(TONES)
+export const STATUSES = Object.keys(TONES).map(statusTitle)
 
 export const statusOf = (task: Task) => task.status.toLowerCase()
 export const isRunning = (task: Task) => statusOf(task) === 'running'

@@ -1,0 +1,82 @@
+import { describe, expect, it } from 'vitest'
+import { clusterOption, differenceLine, predictedLine, realLine } from '@/charts/clusterOption'
+import { clusterColor, DARK, LIGHT } from '@/charts/palette'
+import { sizesOption } from '@/charts/sizesOption'
+import { wallClock } from '@/lib/zone'
+import type { Point } from '@/live/series'
+
+const ZONE = 'Asia/Shanghai'
+const T0 = 1638322200000
+const STEP = 3000
+
+function point(at: number, more: Partial<Point> = {}): Point {
+  const time = T0 + at * STEP
+  return {
+    time,
+    target: time + STEP,
+    price: 20 + at,
+    index: 100 + at,
+    predictedPrice: 20.5 + at,
+    predictedIndex: 100.5 + at,
+    fallback: false,
+    ...more,
+  }
+}
+
+describe('the lines of a cluster', () => {
+  it('put a prediction at the time it is for', () => {
+    const [real] = realLine([point(0)], 'index', ZONE)
+    const [predicted] = predictedLine([point(0)], 'index', ZONE)
+    expect(real).toEqual([wallClock(T0, ZONE), 100])
+    expect(predicted).toEqual([wallClock(T0 + STEP, ZONE), 100.5, false])
+  })
+
+  it('leave a missing prediction a gap', () => {
+    const points = [point(0), point(1, { predictedIndex: null }), point(2)]
+    expect(predictedLine(points, 'index', ZONE).map(([, value]) => value)).toEqual([100.5, null, 102.5])
+  })
+
+  it('break where a snapshot is missing', () => {
+    const values = realLine([point(0), point(1), point(4)], 'price', ZONE).map(([, value]) => value)
+    expect(values).toEqual([20, 21, null, 24])
+  })
+
+  it('tell the difference in bp only where prediction and truth met', () => {
+    const points = [point(0, { predictedIndex: 101.0101 }), point(1, { predictedIndex: null }), point(2)]
+    const [first, second, third] = differenceLine(points, ZONE).map(([, value]) => value)
+    expect(first).toBeNull()
+    expect(second).toBeCloseTo(1.0, 3)
+    expect(third).toBeNull()
+  })
+
+  it('never connect over a gap, and mark a fallback', () => {
+    const option = clusterOption([point(0, { fallback: true })], 'index', ZONE, '#000', LIGHT)
+    const series = option.series as { connectNulls: boolean; symbol?: (value: unknown) => string }[]
+    expect(series.every(({ connectNulls }) => connectNulls === false)).toBe(true)
+    expect(series[1]?.symbol?.([0, 100, true])).toBe('emptyCircle')
+    expect(series[1]?.symbol?.([0, 100, false])).toBe('none')
+  })
+
+  it('draw their axis in the feed’s zone, whatever the browser’s', () => {
+    const option = clusterOption([point(0)], 'index', ZONE, '#000', DARK)
+    const axis = option.xAxis as { axisLabel: { formatter: (ms: number) => string } }
+    expect(option.useUTC).toBe(true)
+    expect(axis.axisLabel.formatter(wallClock(T0, ZONE))).toBe('09:30:00')
+  })
+})
+
+it('follows a zone over a change of its clock', () => {
+  const before = Date.UTC(2021, 10, 7, 5, 59)
+  expect(wallClock(before, 'America/New_York') - before).toBe(-4 * 3_600_000)
+  const after = Date.UTC(2021, 10, 7, 6, 1)
+  expect(wallClock(after, 'America/New_York') - after).toBe(-5 * 3_600_000)
+})
+
+it('gives a cluster one colour everywhere', () => {
+  const [ring] = sizesOption([{ id: 3, size: 8 }], LIGHT).series as {
+    data: { itemStyle: { color: string } }[]
+  }[]
+  expect(ring?.data[0]?.itemStyle.color).toBe(clusterColor(3))
+  expect(clusterColor(3)).not.toBe(clusterColor(4))
+  expect(clusterColor(0)).toMatch(/^#/)
+})

@@ -11,15 +11,16 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from processors.contract import FeedSpec, Header
+from processors.snapshot import FeedSpec, Header
 
-_IPC = pa.ipc.IpcWriteOptions(compression="lz4")
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def connect(url: str, *, timeout_s: float | None = 5.0) -> redis.Redis:
@@ -30,13 +31,18 @@ def connect(url: str, *, timeout_s: float | None = 5.0) -> redis.Redis:
 
 
 def encode(batch: pa.RecordBatch) -> bytes:
+    """Return the batch as Arrow IPC with LZ4."""
+    import pyarrow as pa  # here and below: Spark's planner follows the bus without ever opening a snapshot
+
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema, options=_IPC) as writer:
+    with pa.ipc.new_stream(sink, batch.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
         writer.write_batch(batch)
     return sink.getvalue().to_pybytes()
 
 
 def decode(data: bytes) -> pa.RecordBatch:
+    import pyarrow as pa
+
     with pa.ipc.open_stream(data) as reader:
         return reader.read_next_batch()
 

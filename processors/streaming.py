@@ -29,7 +29,8 @@ from processors import checkpoint, spark
 from processors.bus import Bus, connect
 from processors.contract import Context, FeedSpec, Header, Params, Result, StreamProcessor
 from processors.inspection import live_names
-from processors.source import Delivery, Plan, SnapshotSource, grant, unpack
+from processors.slices import Delivery, grant, unpack
+from processors.source import Plan, SnapshotSource
 
 log = structlog.get_logger()
 
@@ -79,9 +80,7 @@ class Fold:
         """Fold one snapshot; ``deliveries`` are its slices in order."""
         if self.index >= 0:
             self.missed += max(header.index - self.index - 1, 0)
-        columns = {
-            name: np.concatenate([part.columns[name] for part in deliveries]) for name in deliveries[0].columns
-        }
+        columns = {name: np.concatenate([part.columns[name] for part in deliveries]) for name in deliveries[0].columns}
         codes = [part.codes for part in deliveries if part.codes is not None]
         self.state, result = self.processor.step(self.state, header, codes, columns, self.params)
         self.seq, self.index = header.seq, header.index

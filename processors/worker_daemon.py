@@ -12,7 +12,7 @@ import pyspark.sql.worker.plan_data_source_read  # noqa: F401
 import pyspark.worker  # noqa: F401
 from pyspark.daemon import manager
 
-import processors.source  # noqa: F401
+import processors.slices  # noqa: F401
 
 if __name__ == "__main__":
     gc.collect()

@@ -58,7 +58,10 @@ class TaskAdmin(ReadOnly):
     fieldsets = [
         (None, {"fields": ("processor", "feed", "state", "attempt", "reason", "told")}),
         ("Order", {"fields": ("params", "on_loss", "created_by", "created_at")}),
-        ("Times", {"fields": ("queued_at", "started_at", "running_at", "ended_at", "stop_requested_by", "stop_reason")}),
+        (
+            "Times",
+            {"fields": ("queued_at", "started_at", "running_at", "ended_at", "stop_requested_by", "stop_reason")},
+        ),
         ("Error", {"fields": ("error", "code_hash")}),
     ]
 
@@ -70,7 +73,9 @@ class TaskAdmin(ReadOnly):
     @admin.display(description="progress")
     def told(self, task: Task) -> str:
         progress = (results.default().progress(task.pk) if task.status == "Running" else None) or task.progress
-        return ", ".join(f"{name} {json.dumps(value)}" for name, value in progress.items() if not isinstance(value, dict))
+        return ", ".join(
+            f"{name} {json.dumps(value)}" for name, value in progress.items() if not isinstance(value, dict)
+        )
 
     @admin.action(description="Start")
     def start_tasks(self, request: HttpRequest, chosen: QuerySet[Task]) -> None:

@@ -60,7 +60,7 @@ class Item:
 
 
 class Results:
-    """Results and news by way of one Redis client. Every method raises ``redis.RedisError`` when Redis does not answer."""
+    """Results and news through one Redis client. Each method raises ``redis.RedisError`` when Redis does not answer."""
 
     def __init__(self, client: redis.Redis, max_bytes: int = 32 * 2**20):
         self.client, self.max_bytes = client, max_bytes
@@ -73,7 +73,15 @@ class Results:
         numbers = json.dumps(result.numbers, separators=(",", ":"), allow_nan=False)
         stocks = encode(pa.RecordBatch.from_pydict(result.stocks)) if result.stocks else b""
         keep = [max(600, self.max_bytes // (len(numbers) + 400)), max(2, self.max_bytes // (len(stocks) + 1))]
-        arguments = [token, f"{header.seq}-0", numbers, json.dumps(meta), min(keep[0], 20_000), stocks, min(keep[1], 600)]
+        arguments = [
+            token,
+            f"{header.seq}-0",
+            numbers,
+            json.dumps(meta),
+            min(keep[0], 20_000),
+            stocks,
+            min(keep[1], 600),
+        ]
         keys = [f"result:{task}", f"stocks:{task}", f"owner:{task}"]
         return self._publish(keys=keys, args=arguments).decode()
 

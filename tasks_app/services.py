@@ -88,7 +88,9 @@ def _only_one(task: Task) -> None:
     live = Task.objects.filter(feed=task.feed, kind="feed").exclude(pk=task.pk)
     other = (live.filter(status__in=LIVE) | live.filter(status=Status.INITIAL, queued_at__isnull=False)).first()
     if other:
-        raise Conflict(f"feed {task.feed.name if task.feed else ''} has a live task already: #{other.pk}, {other.status}")
+        raise Conflict(
+            f"feed {task.feed.name if task.feed else ''} has a live task already: #{other.pk}, {other.status}"
+        )
 
 
 def stop(task: Task, *, user: Any = None, reason: str = "") -> Task:

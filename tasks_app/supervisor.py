@@ -84,7 +84,8 @@ class Worker:
         while True:
             try:
                 after = after or mine.last_order()
-                for after, task, order in mine.orders(after, block_ms=2_000):
+                for key, task, order in mine.orders(after, block_ms=2_000):
+                    after = key
                     if task in self._inboxes:
                         self._inboxes[task].put(order)
             except redis.RedisError:

@@ -1,6 +1,6 @@
 """Online linear regressions, one per cluster, on rows in units of each stock's σ.
 
-Coefficients have shape (K, F); rows X shape (n, F), targets y shape (n,), ``cluster`` shape (n,) gives each row's model.
+Coefficients have shape (K, F), rows X (n, F), targets y (n,); ``cluster``, shape (n,), gives the model of each row.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ class Assembler:
     # ---- snapshots out
 
     def due(self) -> int:
-        """Return the time up to which intervals may close, the rows' own time being beyond it, ``NEVER`` before the first."""
+        """Return the time up to which intervals may close by the rows' own time, ``NEVER`` before the first row."""
         return NEVER if self.watermark.now == NEVER else int(self._passed(self.watermark.now))
 
     def last_end(self) -> int:

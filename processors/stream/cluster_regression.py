@@ -2,8 +2,8 @@
 
 The executors compute what needs the window only: returns and their lags. The driver remembers what lasts: volatility,
 moving averages, behaviour, memberships, models. A snapshot goes through in this order: the open forecasts meet their
-truth and are scored as issued, then guard and models learn from it, then the memory advances, then stocks are clustered,
-then the next forecasts are made.
+truth and are scored as issued, guard and models learn from it, the memory advances, the stocks are clustered, the next
+forecasts are made.
 """
 
 from __future__ import annotations
@@ -275,7 +275,9 @@ def _refit(state: State, points: np.ndarray, usable: np.ndarray, k: int, params:
     for place, identity in enumerate(state["ids"]):
         if place not in kept:
             state["events"].append({"kind": "cluster_ended", "cluster": identity})
-    ids = [state["ids"][old] if old >= 0 else state["next_id"] + origin[:new].count(-1) for new, old in enumerate(origin)]
+    ids = [
+        state["ids"][old] if old >= 0 else state["next_id"] + origin[:new].count(-1) for new, old in enumerate(origin)
+    ]
     state["next_id"] += origin.count(clustering.NONE)
     state["events"] += [{"kind": "cluster_began", "cluster": ids[new]} for new, old in enumerate(origin) if old < 0]
     state["index"] = np.array([state["index"][old] if old >= 0 else 100.0 for old in origin])

@@ -88,7 +88,9 @@ class TaskViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gen
 
     def filter_queryset(self, queryset: Any) -> Any:
         asked = {"kind": "kind", "status": "status", "feed": "feed__name", "processor": "processor__name"}
-        given = {field: self.request.query_params[name] for name, field in asked.items() if name in self.request.query_params}
+        given = {
+            field: self.request.query_params[name] for name, field in asked.items() if name in self.request.query_params
+        }
         return queryset.filter(**given)
 
     def create(self, request: Request) -> Response:

@@ -85,6 +85,7 @@ describe('the reducer', () => {
     const messages = ['server_results_update_run', 'server_results_update_closed'].map((name) => sample(name))
     const state = results(fold(messages, opened()))
     expect(state.latest?.numbers.trading).toBe(false)
+    expect(state.clusters.map(({ id }) => id)).toEqual([1, 2])
     expect(state.series[1]?.points).toHaveLength(1)
   })
 

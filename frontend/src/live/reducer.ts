@@ -1,4 +1,4 @@
-import type { ClientMessage, Item, ServerMessage, StocksMessage, Task } from './messages'
+import type { ClientMessage, Cluster, Item, ServerMessage, StocksMessage, Task } from './messages'
 import { appended, type SeriesById } from './series'
 
 export interface StockRow {
@@ -19,6 +19,8 @@ export interface RunNotice {
 export interface ResultsState {
   lastId: string | null
   latest: Item | null
+  /** The newest clusters there were in this run: a closed market has none, and its charts stay. */
+  clusters: readonly Cluster[]
   /** Results since the newest run began, in this tab's memory. */
   applied: number
   series: SeriesById
@@ -52,6 +54,7 @@ export const EMPTY: LiveState = { tasks: {}, tasksLoaded: false, results: {}, st
 export const NO_RESULTS: ResultsState = {
   lastId: null,
   latest: null,
+  clusters: [],
   applied: 0,
   series: {},
   notice: null,
@@ -74,10 +77,13 @@ export function isAfter(id: string, other: string | null): boolean {
 function applyItem(results: ResultsState, item: Item): ResultsState {
   const before = results.latest?.numbers
   const began = before !== undefined && before.run !== item.numbers.run
+  const now = item.numbers.clusters
+  const kept = began ? [] : results.clusters
   const applied = began ? 1 : results.applied + 1
   return {
     lastId: item.id,
     latest: item,
+    clusters: now.length ? now : kept,
     applied,
     series: appended(began ? {} : results.series, item.numbers, applied),
     notice: began ? { run: item.numbers.run, time: item.numbers.time } : results.notice,
@@ -148,6 +154,7 @@ export function reduce(state: LiveState, message: ServerMessage): Step {
     case 'error':
       return { state: { ...state, error: message.detail }, send: [] }
     case 'hello':
+      return { state: { ...state, error: null }, send: [] }
     case 'pong':
       return { state, send: [] }
   }

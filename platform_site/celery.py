@@ -2,13 +2,10 @@
 
 import os
 
-import django
 from celery import Celery
-from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "platform_site.settings")
-django.setup()
 
 app = Celery("platform_site")
-app.conf.update(settings.CELERY)
+app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["tasks_app"], related_name="jobs")

@@ -120,6 +120,7 @@ USE_TZ = True
 
 STATIC_URL = "/static/"
 STATIC_ROOT = STATE_DIR / "static"
+STATIC_ROOT.mkdir(exist_ok=True)
 FRONTEND_DIST = BASE_DIR / "frontend" / "dist"
 STATICFILES_DIRS = [FRONTEND_DIST] if FRONTEND_DIST.is_dir() else []
 # Vite puts a content hash into the names of its files; the admin's few may be fetched again after an hour.
@@ -138,23 +139,21 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {"TITLE": "Live stock platform", "VERSION": VERSION}
 
-CELERY = {
-    "broker_url": REDIS_URL.replace("unix://", "redis+socket://", 1),
-    "broker_connection_retry_on_startup": True,
-    # No blocking publisher when Redis is down: the janitor sends again what was not taken.
-    "broker_transport_options": {"max_retries": 1, "interval_start": 0},
-    "task_publish_retry": False,
-    "task_ignore_result": True,
-    "task_serializer": "json",
-    "accept_content": ["json"],
-    # A task runs for days: acknowledged early, so that a visibility time-out can't start it a second time.
-    "task_acks_late": False,
-    "task_default_queue": "control",
-    "worker_disable_prefetch": True,
-    "worker_hijack_root_logger": False,
-    "worker_enable_remote_control": False,
-    "worker_send_task_events": False,
-}
+CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1)
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# No blocking publisher when Redis is down: the janitor sends again what was not taken.
+CELERY_BROKER_TRANSPORT_OPTIONS = {"max_retries": 1, "interval_start": 0}
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+# A task runs for days: acknowledged early, so that a visibility time-out can't start it a second time.
+CELERY_TASK_ACKS_LATE = False
+CELERY_TASK_DEFAULT_QUEUE = "control"
+CELERY_WORKER_DISABLE_PREFETCH = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+CELERY_WORKER_SEND_TASK_EVENTS = False
 
 LOGGING = {
     "version": 1,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { clusterOption, differenceLine, predictedLine, realLine } from '@/charts/clusterOption'
+import { clusterOption, differenceLine, digitsOf, predictedLine, realLine } from '@/charts/clusterOption'
 import { clusterColor, DARK, LIGHT } from '@/charts/palette'
 import { sizesOption } from '@/charts/sizesOption'
 import { wallClock } from '@/lib/zone'
@@ -51,10 +51,23 @@ describe('the lines of a cluster', () => {
 
   it('never connect over a gap, and mark a fallback', () => {
     const option = clusterOption([point(0, { fallback: true })], 'index', ZONE, '#000', LIGHT)
-    const series = option.series as { connectNulls: boolean; symbol?: (value: unknown) => string }[]
+    const series = option.series as {
+      connectNulls: boolean
+      symbol?: (value: unknown, at: { dataIndex: number }) => string
+    }[]
     expect(series.every(({ connectNulls }) => connectNulls === false)).toBe(true)
-    expect(series[1]?.symbol?.([0, 100, true])).toBe('emptyCircle')
-    expect(series[1]?.symbol?.([0, 100, false])).toBe('none')
+    const symbol = (value: unknown, dataIndex: number) => series[1]?.symbol?.(value, { dataIndex })
+    expect(symbol([0, 100, true], 5)).toBe('emptyCircle')
+    expect(symbol([0, 100, false], 5)).toBe('none')
+    expect(symbol([0, 100, false], 0)).toBe('circle')
+    expect(symbol([0, null, true], 0)).toBe('none')
+  })
+
+  it('label the axis finely enough to tell its ticks apart', () => {
+    expect(digitsOf([99.98, 100.01, null])).toBe(3)
+    expect(digitsOf([99.5, 100.5])).toBe(1)
+    expect(digitsOf([100])).toBe(2)
+    expect(digitsOf([])).toBe(2)
   })
 
   it('draw their axis in the feed’s zone, whatever the browser’s', () => {

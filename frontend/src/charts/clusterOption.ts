@@ -64,11 +64,12 @@ export function differenceLine(points: readonly Point[], zone: string): XY[] {
 }
 
 const VALUE = { index: format.index, price: format.price, difference: format.bp }
-/** Axis labels all of one width, so that charts side by side align. */
-const AXIS = {
-  index: (value: number) => format.fixed(value, 2),
-  price: (value: number) => format.fixed(value, value >= 1000 ? 0 : 2),
-  difference: (value: number) => format.bp(value),
+/** Return how many decimals tell the ticks of an axis over this span apart. */
+export function digitsOf(values: readonly (number | null)[]): number {
+  const known = values.filter((value) => value !== null)
+  const span = Math.max(...known) - Math.min(...known)
+  if (!(span > 0)) return 2
+  return Math.min(4, Math.max(1, Math.ceil(-Math.log10(span / 4))))
 }
 
 interface TooltipRow {
@@ -91,7 +92,8 @@ function tooltip(measure: Measure) {
   }
 }
 
-function axes(measure: Measure, theme: ChartTheme) {
+function axes(measure: Measure, theme: ChartTheme, digits: number) {
+  const tick = (value: number) => (measure === 'difference' ? format.bp(value) : format.fixed(value, digits))
   const label = { color: theme.muted, fontSize: 11, hideOverlap: true }
   return {
     xAxis: {
@@ -110,7 +112,7 @@ function axes(measure: Measure, theme: ChartTheme) {
       axisLine: { show: false },
       axisTick: { show: false },
       splitLine: { lineStyle: { color: theme.line } },
-      axisLabel: { ...label, formatter: AXIS[measure] },
+      axisLabel: { ...label, formatter: tick },
     },
   }
 }
@@ -130,23 +132,28 @@ function line(name: string, data: XY[], color: string) {
   }
 }
 
-/** Hollow dots where the guard fell back on the last price; nothing elsewhere. */
-function fallbackDots(theme: ChartTheme) {
+/** Hollow dots where the guard fell back on the last price, and a full one at the newest prediction. */
+function dots(theme: ChartTheme, newest: number) {
   return {
     showSymbol: true,
-    symbol: (value: XY) => (value[2] && value[1] !== null ? 'emptyCircle' : 'none'),
-    symbolSize: 3.5,
+    symbol: ([, value, fallback]: XY, { dataIndex }: { dataIndex: number }) => {
+      if (value === null) return 'none'
+      if (fallback) return 'emptyCircle'
+      return dataIndex === newest ? 'circle' : 'none'
+    },
+    symbolSize: 4,
     itemStyle: { color: theme.muted, borderWidth: 1 },
   }
 }
 
 function differenceSeries(points: readonly Point[], zone: string, color: string, theme: ChartTheme) {
+  const difference = differenceLine(points, zone)
   return [
     {
-      ...line('Predicted − real', differenceLine(points, zone), color),
+      ...line('Predicted − real', difference, color),
       lineStyle: { width: 1.2, color },
       areaStyle: { color, opacity: 0.12, origin: 0 },
-      ...fallbackDots(theme),
+      ...dots(theme, difference.length - 1),
       markLine: {
         silent: true,
         symbol: 'none',
@@ -165,12 +172,13 @@ function priceSeries(
   color: string,
   theme: ChartTheme,
 ) {
+  const predictions = predictedLine(points, measure, zone)
   return [
     line('Real', realLine(points, measure, zone), color),
     {
-      ...line('Predicted', predictedLine(points, measure, zone), theme.predicted),
+      ...line('Predicted', predictions, theme.predicted),
       lineStyle: { width: 1.2, type: [4, 3], color: theme.predicted, opacity: 0.8 },
-      ...fallbackDots(theme),
+      ...dots(theme, predictions.length - 1),
       z: 3,
     },
   ]
@@ -197,7 +205,7 @@ export function clusterOption(
       axisPointer: { lineStyle: { color: theme.muted } },
       formatter: tooltip(measure),
     },
-    ...axes(measure, theme),
+    ...axes(measure, theme, digitsOf(points.map((point) => real(point, measure)))),
     series:
       measure === 'difference'
         ? differenceSeries(points, zone, color, theme)

@@ -1,0 +1,160 @@
+"""What bin/up follows: the recording that comes with the project, somebody's file, or a made-up market.
+
+Whatever is there already stays: what runs goes on, what was interrupted is the janitor's, what a user stopped stays
+stopped. Only what ended by an error of its own is tried again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.db.models import Q
+
+from processors.contract import FeedSpec
+from tasks_app import services
+from tasks_app.models import Feed, Processor, Task
+from tasks_app.states import LIVE, Ending, Status
+
+MODEL = "cluster_regression"
+RESUMABLE = Q(status__in=LIVE) | Q(status=Status.INITIAL, queued_at__isnull=False) | Q(
+    status=Status.TERMINATED,
+    ending__in=[Ending.LOST, Ending.SHUTDOWN],
+    on_loss="resume",
+    stop_requested_at=None,
+)  # fmt: skip
+DEFAULT_EVERY_S = 5.0
+
+
+class Unusable(Exception):
+    """What was asked for can't be followed; one sentence says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What to follow. None is what was not given."""
+
+    no_demo: bool = False
+    replay: str | None = None
+    simulate: int | None = None
+    every: float | None = None
+    zone: str | None = None
+    calendar: str | None = None
+    interval: float | None = None
+    volume_unit: str | None = None
+    volume_mode: str | None = None
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Wish:
+        known: dict[str, Any] = {name: options.get(name) for name in cls.__dataclass_fields__}
+        known["no_demo"] = bool(known["no_demo"])
+        known["replay"] = str(known["replay"]) if known["replay"] else None
+        return cls(**known)
+
+
+def start(wish: Wish) -> list[str]:
+    """Make sure that the feed exists, that its task and a model on it were started; return lines for people."""
+    if wish.no_demo:
+        return []
+    spec, processor, params, said = _source(wish)
+    feed = _feed(spec, processor, params)
+    for name, values in ((processor, params), (MODEL, {})):
+        said.append(_ensure(name, feed, values))
+    return said
+
+
+def expected_to_run() -> list[Task]:
+    """Return the model tasks that run or will be gone on with, and whose feeds do, too."""
+    fed = Task.objects.filter(RESUMABLE, kind="feed").values("feed")
+    return list(Task.objects.filter(RESUMABLE, kind="stream", feed__in=fed).select_related("feed"))
+
+
+# ---- where the ticks come from
+
+Source = tuple[FeedSpec, str, dict[str, Any], list[str]]
+
+
+def _source(wish: Wish) -> Source:
+    if wish.simulate is not None:
+        return _simulated(wish.simulate, wish.every or DEFAULT_EVERY_S)
+    return _recording(wish) if wish.replay else _sample()
+
+
+def _sample() -> Source:
+    from processors.feeds.sample import DEMO_PATH, DEMO_SPEC
+
+    if not (settings.BASE_DIR / DEMO_PATH).is_file():
+        raise Unusable(f"The recording {DEMO_PATH} is missing: get it back, or start with --no-demo.")
+    return replace(DEMO_SPEC, name="demo"), "replay", {"path": DEMO_PATH, "pace": 1.0, "loop": True}, []
+
+
+def _simulated(codes: int, every_s: float) -> Source:
+    from processors.feeds.simulate import simulated_spec
+
+    spec = simulated_spec(f"simulated-{codes}-every-{every_s:g}s".replace(".", "_"), every_s)
+    return spec, "simulator", {"codes": codes, "every_s": every_s}, [f"feed {spec.name}: {codes} made-up stocks"]
+
+
+def _recording(wish: Wish) -> Source:
+    """Infer what the user did not give, and say what was inferred."""
+    from processors.feeds.infer import infer
+    from processors.feeds.tally import SourceError
+
+    path = Path(wish.replay or "")
+    _check(wish)
+    given = {
+        "zone": wish.zone,
+        "calendar": wish.calendar,
+        "interval_ms": round(wish.interval * 1000) if wish.interval else None,
+        "volume_unit": wish.volume_unit,
+        "volume_mode": wish.volume_mode,
+    }
+    try:
+        fields, said = infer(path, **{name: value for name, value in given.items() if value is not None})
+    except SourceError as error:
+        raise Unusable(f"{error}.") from error
+    fields = {**fields, "name": fields["name"][:64] or "replay", "title": f"{path.name} (replay)"[:100]}
+    lines = [f"{path.name}: {sentence}" for sentence in said]
+    return FeedSpec(**fields), "replay", {"path": str(path), "pace": 1.0, "loop": True}, lines
+
+
+def _check(wish: Wish) -> None:
+    try:
+        ZoneInfo(wish.zone or "UTC")
+    except (ValueError, OSError, LookupError) as error:
+        raise Unusable(f"--zone {wish.zone} is no time zone: give an IANA name such as Asia/Shanghai.") from error
+    if wish.calendar in (None, "24/7"):
+        return
+    import exchange_calendars
+
+    if wish.calendar not in exchange_calendars.get_calendar_names(include_aliases=True):
+        raise Unusable(f"--calendar {wish.calendar} is not known: give one such as XSHG or XNYS, or 24/7.")
+
+
+# ---- rows and tasks
+
+
+def _feed(spec: FeedSpec, processor: str, params: dict[str, Any]) -> Feed:
+    values = {name: value for name, value in asdict(spec).items() if name != "name"}
+    row = Processor.objects.get(name=processor)
+    feed, _ = Feed.objects.update_or_create(name=spec.name, defaults={**values, "processor": row, "params": params})
+    return feed
+
+
+def _ensure(processor: str, feed: Feed, params: dict[str, Any]) -> str:
+    """Start a task of a processor on a feed if there never was one; return what was done."""
+    there = Task.objects.filter(processor__name=processor, feed=feed)
+    going = there.filter(RESUMABLE).first()
+    if going:
+        return f"{going} on {feed.name} goes on"
+    last = there.first()
+    if last is None:
+        return f"{services.create(processor=processor, feed=feed.name, params=params)} on {feed.name} started"
+    if last.ending != Ending.FAILED:
+        return f"{last} on {feed.name} stays {last.status}: start it from the page"
+    services.retry(last, reason="tried again by bin/up")
+    return f"{last} on {feed.name} had failed ({last.reason}): tried again"

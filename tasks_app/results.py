@@ -7,7 +7,7 @@
 ``progress:<task>``     what the running attempt tells of itself (JSON)
 ``alive:<worker>``      a worker's sign of life, with an expiry
 ``events``              news for the web processes: a task changed, a task told progress
-``control``             orders for the workers: stop, change a live parameter
+``orders``              orders for the workers: stop, change a live parameter
 ======================  ============================================================================================
 """
 
@@ -140,17 +140,17 @@ class Results:
 
     def order(self, task: int, order: dict[str, Any]) -> None:
         """Send an order to whichever worker hosts the task."""
-        self.client.xadd("control", {"task": task, "order": json.dumps(order)}, maxlen=NEWS_LENGTH)
+        self.client.xadd("orders", {"task": task, "order": json.dumps(order)}, maxlen=NEWS_LENGTH)
 
     def orders(self, after: str, *, block_ms: int) -> list[tuple[str, int, dict[str, Any]]]:
         """Return (id, task, order) of what was ordered after an id (``$``: from now on), waiting for it."""
-        answer = self.client.xread({"control": after}, block=block_ms)
+        answer = self.client.xread({"orders": after}, block=block_ms)
         entries = answer[0][1] if answer else []
         return [(key.decode(), int(fields[b"task"]), json.loads(fields[b"order"])) for key, fields in entries]
 
     def last_order(self) -> str:
         """Return the id of the newest order."""
-        found = self.client.xrevrange("control", count=1)
+        found = self.client.xrevrange("orders", count=1)
         return found[0][0].decode() if found else "0-0"
 
     def sign_of_life(self, worker: str) -> None:

@@ -1,0 +1,158 @@
+"""A task's life, on real processes: started, stopped, killed in the middle, and gone on with."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from platform_process import ROOT, Platform, wait_for
+
+pytestmark = pytest.mark.timeout(300)
+
+SAMPLE = ROOT / "sample" / "ashare_3s_30_20211201.parquet"
+SPEC = {"zone": "Asia/Shanghai", "calendar": "XSHG", "interval_ms": 3000, "volume_unit": "lots"}
+
+
+def recording(path: Path, minutes: int) -> Path:
+    """Write the first minutes of the sample."""
+    table = pq.read_table(SAMPLE)
+    begin = pc.min(table["time"]).as_py()
+    end = begin + __import__("datetime").timedelta(minutes=minutes) if hasattr(begin, "year") else None
+    assert end is not None
+    pq.write_table(table.filter(pc.less_equal(table["time"], pa.scalar(end, table["time"].type))), path)
+    return path
+
+
+def simulate(platform: Platform, name: str, codes: int = 60, every_s: float = 0.25) -> int:
+    platform.make_feed(
+        name,
+        "simulator",
+        {"codes": codes, "every_s": every_s},
+        calendar="24/7",
+        zone="UTC",
+        interval_ms=int(every_s * 1000),
+        simulated=True,
+    )
+    return platform.create("simulator", name, codes=codes, every_s=every_s)
+
+
+def numbers(platform: Platform, task: int) -> dict[int, str]:
+    """Return index → numbers of every result, as text; a second result for an index fails."""
+    found: dict[int, str] = {}
+    for item in platform.items(task):
+        assert item.numbers["index"] not in found, f"two results for index {item.numbers['index']}"
+        found[item.numbers["index"]] = json.dumps(item.numbers, sort_keys=True)
+    return found
+
+
+def test_stop_ends_the_task_and_its_processes_within_two_seconds(platform: Platform) -> None:
+    feed = simulate(platform, "stopped")
+    task = platform.create("cluster_regression", "stopped")
+    platform.predicts(task)
+    for each in (task, feed):
+        asked = time.monotonic()
+        assert platform.ask(each, "stop", reason="enough").status_code == 202
+        ended = platform.reaches(each, "Stopped", 5)
+        wait_for("processes gone", lambda each=each: not platform.members(f"{each}."), 2)
+        assert time.monotonic() - asked < 3
+        assert ended["reason"] == "enough" and ended["actions"] == ["retry"]
+    assert platform.ask(task, "stop").status_code == 409
+
+
+def test_a_retry_goes_on_where_the_first_attempt_stood(platform: Platform) -> None:
+    feed = simulate(platform, "retried")
+    task = platform.create("cluster_regression", "retried")
+    platform.predicts(task, above=5)
+    platform.ask(task, "stop")
+    platform.reaches(task, "Stopped", 5)
+    before = numbers(platform, task)
+    assert platform.ask(task, "retry").json()["attempt"] == 2
+    platform.predicts(task, above=max(before) + 20)
+    after = numbers(platform, task)
+    assert after.items() >= before.items()
+    assert sorted(after) == list(range(min(after), max(after) + 1)), "no snapshot is left out"
+    for each in (task, feed):
+        platform.ask(each, "stop")
+
+
+def test_the_same_recording_gives_the_same_numbers_at_any_pace_killed_or_not(
+    own_platform: Platform, tmp_path: Path
+) -> None:
+    platform, path = own_platform, recording(tmp_path / "recording.parquet", minutes=12)
+    found = {}
+    for name, pace in (("fast", 0.0), ("paced", 60.0)):
+        platform.make_feed(name, "replay", {"path": str(path), "pace": pace}, **SPEC)
+        task = platform.create("cluster_regression", name)
+        platform.reaches(task, "Running")
+        feed = platform.create("replay", name, path=str(path), pace=pace)
+        if name == "paced":
+            half = platform.predicts(task, above=60)
+            platform.runner(task).send_signal(signal.SIGKILL)
+            resumed = platform.reaches(task, "Running", attempt=2)
+            assert resumed["attempt"] == 2 and half.numbers["index"] > 60
+        platform.reaches(feed, "Finished")
+        last = platform.task(feed)["progress"]["snapshots"] - 1
+        wait_for("the last result", lambda task=task, last=last: last in numbers(platform, task))
+        found[name] = numbers(platform, task)
+        platform.ask(task, "stop")
+        platform.reaches(task, "Stopped", 5)
+    assert len(found["fast"]) > 200
+    assert found["fast"] == found["paced"]
+
+
+@pytest.mark.parametrize("victim", ["runner", "jvm"])
+def test_kill_9_is_told_and_the_task_goes_on(platform: Platform, victim: str) -> None:
+    feed = simulate(platform, f"killed-{victim}")
+    task = platform.create("cluster_regression", f"killed-{victim}")
+    item = platform.predicts(task, above=5)
+    getattr(platform, victim)(task).send_signal(signal.SIGKILL)
+    platform.reaches(task, "Running", attempt=2)
+    platform.predicts(task, above=item.numbers["index"] + 20)
+    events = platform.http.get(f"/api/tasks/{task}/events").json()
+    ended = next(event for event in events if event["to"] == "Terminated")
+    assert ended["attempt"] == 1 and ended["reason"]
+    seen = numbers(platform, task)
+    assert sorted(seen) == list(range(min(seen), max(seen) + 1))
+    for each in (task, feed):
+        platform.ask(each, "stop")
+        platform.reaches(each, "Stopped", 5, attempt=1)
+
+
+def test_kill_9_of_the_worker_leaves_nothing_behind_and_the_next_goes_on(own_platform: Platform) -> None:
+    platform = own_platform
+    feed = simulate(platform, "orphaned")
+    task = platform.create("cluster_regression", "orphaned")
+    item = platform.predicts(task, above=5)
+    platform.kill("worker")
+    wait_for("the runners gone", lambda: not platform.members(f"{task}.") and not platform.members(f"{feed}."), 3)
+    wait_for("the state true", lambda: platform.task(task)["attempt"] == 2, 15)
+    platform.start_worker()
+    for each in (task, feed):
+        platform.reaches(each, "Running", attempt=2)
+    platform.predicts(task, above=item.numbers["index"] + 10)
+    seen = numbers(platform, task)
+    assert sorted(seen) == list(range(min(seen), max(seen) + 1))
+    platform.kill("worker", signal.SIGTERM)
+    for each in (task, feed):
+        assert platform.task(each)["reason"] == "its worker was shut down" or platform.task(each)["attempt"] == 3
+    wait_for("nothing of theirs left", lambda: not platform.members(f"{task}.") and not platform.members(f"{feed}."), 3)
+
+
+def test_redis_down_for_three_seconds_loses_nothing(own_platform: Platform) -> None:
+    platform = own_platform
+    simulate(platform, "outage")
+    task = platform.create("cluster_regression", "outage")
+    item = platform.predicts(task, above=5)
+    platform.kill("redis", signal.SIGTERM)
+    time.sleep(3)  # the outage itself
+    platform.start_redis()
+    platform.predicts(task, above=item.numbers["index"] + 40)
+    assert platform.task(task)["attempt"] == 1 and platform.task(task)["status"] == "Running"
+    seen = numbers(platform, task)
+    assert sorted(seen) == list(range(min(seen), max(seen) + 1))

@@ -92,6 +92,8 @@ class SnapshotReader(DataSourceStreamReader):
         return {"seq": header.seq}
 
     def partitions(self, start: dict, end: dict) -> Sequence[InputPartition]:
+        if end["seq"] == start["seq"]:  # Spark plans a query's first batch even when nothing has come yet
+            return []
         header = self._announced[end["seq"]]
         return [Slice(header.to_json(), number) for number in range(header.slices)]
 

@@ -260,6 +260,7 @@ class Engine:
             "seq": header.seq,
             "feed": header.feed,
             "attempt": self.context.attempt,
+            "handed_ms": header.handed_ms,
             "published_ms": header.published_ms,
             "result_ms": now_ms,
             "lag_ms": lag_ms,

@@ -43,7 +43,7 @@ Source = Iterable[Handed]
 class Resume:
     """Where a feed goes on: the number of its next snapshot, its run, and the last event time that is out."""
 
-    run: int = 0
+    run: int = 1
     index: int = 0
     after: int = NEVER
 

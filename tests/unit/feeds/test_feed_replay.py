@@ -46,7 +46,7 @@ def test_the_sample_goes_through(valkey: Valkey, sample: Path) -> None:
     shots = published(valkey.url, DEMO_SPEC)
     headers = [header for header, _ in shots]
     assert [header.index for header in headers] == list(range(1201))
-    assert {header.run for header in headers} == {0}
+    assert {header.run for header in headers} == {1}
     assert {header.session for header in headers[1:]} == {"2021-12-01/am"}
     assert np.mean([header.received for header in headers]) > 25
     assert headers[-1].expected == 30
@@ -108,10 +108,10 @@ def test_a_replay_at_its_end_has_nothing_to_add_but_another_file_is_a_new_run(
     play(valkey.url, head(sample, tmp_path, 600), named("again")).wait()
     headers = [header for header, _ in published(valkey.url, named("again"))]
     assert [header.index for header in headers] == list(range(len(headers)))
-    assert [header.run for header in headers] == [0] * count + [1] * (len(headers) - count)
+    assert [header.run for header in headers] == [1] * count + [2] * (len(headers) - count)
     play(valkey.url, path, named("again"), fresh=True).wait()
     last = published(valkey.url, named("again"))[-1][0]
-    assert (last.run, last.index) == (2, count - 1)
+    assert (last.run, last.index) == (3, count - 1)
 
 
 def test_redis_killed_in_mid_feed_loses_and_doubles_nothing(valkey: Valkey, sample: Path, tmp_path: Path) -> None:

@@ -1,0 +1,193 @@
+"""``bin/bench live`` and ``bin/bench catchup``: a simulated market through the whole platform, every process real.
+
+A tick is timed from handing the last row of its snapshot to the feed until its result can be read in Redis, or until
+the update has arrived at a websocket client. Both clocks are this machine's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import websockets
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "integration"))
+
+from platform_process import Platform, running, wait_for
+
+from bench.figures import Figure, percentile, tell
+from processors.bus import Bus, connect
+
+FEED = "bench"
+
+
+def simulate(platform: Platform, codes: int, every_s: float) -> int:
+    params = {"codes": codes, "every_s": every_s}
+    spec = {"calendar": "24/7", "zone": "UTC", "interval_ms": round(every_s * 1000), "simulated": True}
+    platform.make_feed(FEED, "simulator", params, max_bytes=max(256, codes // 100) * 2**20, **spec)
+    return platform.create("simulator", FEED, **params)
+
+
+class Reader(threading.Thread):
+    """Follows a task's results as they can be read, and times each from its snapshot's last row."""
+
+    def __init__(self, platform: Platform, task: int):
+        super().__init__(daemon=True)
+        self.client, self.key = connect(platform.redis_url), f"result:{task}"
+        self.times_ms: list[float] = []
+        self.missed = 0
+        self.first_at: float | None = None
+        self.counting = False
+
+    def run(self) -> None:
+        last = "0-0"
+        while True:
+            for _, entries in self.client.xread({self.key: last}, block=1000):
+                now_ms = time.time() * 1000
+                for key, fields in entries:
+                    last = key.decode()
+                    self._take(json.loads(fields[b"meta"]), json.loads(fields[b"numbers"]), now_ms)
+
+    def _take(self, meta: dict[str, Any], numbers: dict[str, Any], now_ms: float) -> None:
+        if self.first_at is None and any(each["predicted_price"] is not None for each in numbers["clusters"]):
+            self.first_at = time.monotonic()
+        self.missed = meta["missed"]
+        if self.counting:
+            self.times_ms.append(now_ms - meta["handed_ms"])
+
+
+async def follow(platform: Platform, task: int, cookies: str, times_ms: list[float], counting: threading.Event) -> None:
+    """Be one browser: follow a task's results and time each update."""
+    async with websockets.connect(
+        f"ws://127.0.0.1:{platform.port}/ws/live",
+        origin=platform.url,  # type: ignore[arg-type]
+        additional_headers={"Cookie": cookies},
+        max_size=2**26,
+    ) as connection:
+        await connection.send(json.dumps({"type": "subscribe", "topic": "results", "task": task, "after": None}))
+        async for text in connection:
+            now_ms = time.time() * 1000
+            if counting.is_set() and '"type":"update"' in text[:40]:
+                times_ms.append(now_ms - json.loads(text)["item"]["meta"]["handed_ms"])
+
+
+def clients(platform: Platform, task: int, count: int) -> tuple[list[float], threading.Event]:
+    """Start websocket clients on a thread of their own."""
+    times_ms: list[float] = []
+    counting = threading.Event()
+    cookies = "; ".join(f"{name}={value}" for name, value in platform.http.cookies.items())
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*(follow(platform, task, cookies, times_ms, counting) for _ in range(count)))
+
+    threading.Thread(target=lambda: asyncio.run(all_of_them()), daemon=True).start()
+    return times_ms, counting
+
+
+def memory_mb(platform: Platform) -> float:
+    """Return the proportional set size of all the platform's processes."""
+    return sum(process.memory_full_info().pss for process in platform.members()) / 2**20
+
+
+def stop_to_gone_s(platform: Platform, task: int) -> float:
+    """Stop a task and return the seconds until its state is told and no process of it lives."""
+    began = time.monotonic()
+    platform.ask(task, "stop")
+    wait_for("stopped", lambda: platform.task(task)["status"] == "Stopped", 20)
+    wait_for("gone", lambda: not [p for p in platform.members(f"{task}.") if psutil.pid_exists(p.pid)], 20)
+    return time.monotonic() - began
+
+
+def live(platform: Platform, args: argparse.Namespace) -> list[Figure]:
+    feed = simulate(platform, args.codes, args.every)
+    wait_for("the feed", lambda: Bus(platform.results.client, FEED).last())
+    began = time.monotonic()
+    task = platform.create("cluster_regression", FEED)
+    reader = Reader(platform, task)
+    reader.start()
+    wait_for("a prediction", lambda: reader.first_at, 180)
+    start_s = (reader.first_at or 0) - began
+    to_client_ms, counting = clients(platform, task, args.clients) if args.clients else ([], threading.Event())
+    time.sleep(args.warmup)
+    reader.counting = True
+    counting.set()
+    time.sleep(args.seconds)
+    reader.counting = False
+    figures = [
+        Figure("tick_to_result_p50_ms", percentile(reader.times_ms, 0.5), "ms", "<= 50"),
+        Figure("tick_to_result_p99_ms", percentile(reader.times_ms, 0.99), "ms", "<= 100" if args.codes <= 1000 else "<= 300"),
+        Figure("missed", reader.missed, "", "0"),
+        Figure("results", len(reader.times_ms), ""),
+        Figure("start_to_first_prediction_s", start_s, "s", "<= 12"),
+        Figure("memory_mb", memory_mb(platform), "MB", "<= 2500"),
+    ]
+    if to_client_ms:
+        figures.append(Figure("tick_to_client_p99_ms", percentile(to_client_ms, 0.99), "ms", "<= 150"))
+    return figures + [_worst_stop(platform, task, args.stops), *_end(platform, feed)]
+
+
+def _worst_stop(platform: Platform, task: int, stops: int) -> Figure:
+    worst = 0.0
+    for number in range(stops):
+        worst = max(worst, stop_to_gone_s(platform, task))
+        if number + 1 < stops:
+            seen = platform.results.latest(task)
+            platform.ask(task, "retry")
+            platform.predicts(task, above=seen.numbers["index"] if seen else 0)
+    return Figure("stop_to_gone_s", worst, "s", "<= 2")
+
+
+def _end(platform: Platform, feed: int) -> list[Figure]:
+    platform.ask(feed, "stop")
+    return []
+
+
+def catchup(platform: Platform, args: argparse.Namespace) -> list[Figure]:
+    """Let snapshots pile up on the bus, then time a task from its first result to its last of them."""
+    feed = simulate(platform, args.codes, args.every)
+    bus = Bus(connect(platform.redis_url), FEED)
+    wait_for("snapshots on the bus", lambda: len(bus.headers(0)) >= args.snapshots, 600)
+    platform.ask(feed, "stop")
+    platform.reaches(feed, "Stopped", 20)
+    waiting = bus.headers(0)
+    task = platform.create("cluster_regression", FEED)
+    wait_for("the first result", lambda: platform.results.latest(task), 180)
+    began, first = time.monotonic(), platform.results.latest(task)
+    wait_for("the last", lambda: _at(platform, task) == waiting[-1].index, 600)
+    seconds = time.monotonic() - began
+    done = waiting[-1].index - (first.numbers["index"] if first else 0)
+    platform.ask(task, "stop")
+    return [Figure("catchup_rows_per_s", done * args.codes / seconds, "rows/s", ">= 500000")]
+
+
+def _at(platform: Platform, task: int) -> int:
+    item = platform.results.latest(task)
+    return item.numbers["index"] if item else -1
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="bin/bench", description=__doc__)
+    parser.add_argument("what", choices=["live", "catchup"])
+    parser.add_argument("--codes", type=int, default=1000)
+    parser.add_argument("--every", type=float, default=1.0, help="seconds between snapshots")
+    parser.add_argument("--seconds", type=float, default=60.0, help="measured time, after the warm-up")
+    parser.add_argument("--warmup", type=float, default=20.0)
+    parser.add_argument("--clients", type=int, default=0, help="websocket clients")
+    parser.add_argument("--stops", type=int, default=1, help="how often to stop and retry")
+    parser.add_argument("--snapshots", type=int, default=60, help="how many wait on the bus (catchup)")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory() as state, running(Path(state)) as platform:
+        tell({"live": live, "catchup": catchup}[args.what](platform, args), as_json=args.json)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

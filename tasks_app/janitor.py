@@ -22,6 +22,8 @@ GRACE_S = 6.0  # of uninterrupted Redis before anybody is judged by what is miss
 RESEND_AFTER = timedelta(seconds=30)
 # A task that takes its worker down with it must not do so for ever.
 RESUMES, RESUMES_WITHIN = 5, timedelta(minutes=10)
+# Restarting the platform often is no fault of a task.
+RESTARTED = [f"goes on after: {reason}" for reason in ("its worker was shut down", "the platform was killed")]
 
 
 class Janitor:
@@ -76,8 +78,8 @@ class Janitor:
         )
         for task in lost:
             since = now - RESUMES_WITHIN
-            resumed = TaskEvent.objects.filter(task=task, actor="janitor", after=Status.INITIAL, at__gt=since).count()
-            if resumed >= RESUMES or task.stop_requested_at:
+            resumed = TaskEvent.objects.filter(task=task, actor="janitor", after=Status.INITIAL, at__gt=since)
+            if resumed.exclude(reason__in=RESTARTED).count() >= RESUMES or task.stop_requested_at:
                 continue
             try:
                 services.retry(task, actor="janitor", reason=f"goes on after: {task.reason}")

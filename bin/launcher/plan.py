@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import sys
 import tempfile
@@ -37,7 +38,8 @@ def socket_path(state: Path) -> Path:
     path = state / "redis.sock"
     if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
         return path
-    return Path(tempfile.mkdtemp(prefix="redis-")) / "redis.sock"
+    # Not where TMPDIR points to: that may be as long.
+    return Path(tempfile.mkdtemp(prefix="redis-", dir="/tmp")) / "redis.sock"
 
 
 def redis_server(state: Path, socket: Path) -> Program:
@@ -73,6 +75,30 @@ async def redis_answers(url: str) -> bool:
         await client.aclose()
 
 
+def is_prepared(state: Path) -> bool:
+    """Say whether our own database was migrated, and its processors checked, with the code as it is now."""
+    stamp = state / "prepared"
+    return (
+        not os.environ.get("DATABASE_URL")
+        and (state / "platform.sqlite3").is_file()
+        and stamp.is_file()
+        and stamp.read_text() == _code_hash()
+    )
+
+
+def note_prepared(state: Path) -> None:
+    (state / "prepared").write_text(_code_hash())
+
+
+def _code_hash() -> str:
+    found = hashlib.sha256(sys.version.encode())
+    registry = Path(os.environ.get("PROCESSORS_FILE") or ROOT / "processors.toml")
+    sources = [*(ROOT / "tasks_app" / "migrations").glob("*.py"), *(ROOT / "processors").rglob("*.py")]
+    for path in [registry, ROOT / "requirements.txt", *sorted(sources)]:
+        found.update(str(path).encode() + b"\0" + path.read_bytes() + b"\0")
+    return found.hexdigest()
+
+
 def web(port: int) -> Program:
     command = [sys.executable, "-m", "uvicorn", "platform_site.asgi:application", "--host", HOST, "--port", str(port)]
     # deflate costs more than it saves; open websockets must not hold up the end.
@@ -90,7 +116,7 @@ def _web_answers(port: int) -> bool:
 
 
 def worker() -> Program:
-    command = [sys.executable, "-m", "celery", "-A", "platform_site.celery", "worker", "-P", "threads"]
+    command = [sys.executable, "-m", "celery", "-q", "-A", "platform_site.celery", "worker", "-P", "threads"]
     command += ["-c", os.environ.get("SLOTS", "8"), "-Q", "feed,stream,batch,control", "-l", "INFO"]
     command += ["--without-gossip", "--without-mingle", "--without-heartbeat", "--disable-prefetch"]
     return Program("worker", command)

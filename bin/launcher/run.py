@@ -81,13 +81,13 @@ class Launcher:
         self.seconds: dict[str, float] = json.loads(os.environ.get("PLATFORM_SETUP_SECONDS", "{}"))
         self.quiet = options.smoke
         self._asked_to_stop = asyncio.Event()
+        self._own_redis = not os.environ.get("REDIS_URL")
         self._private: Path | None = None
         self.keeper = Keeper(state, plan.environment(state, self._redis_url()), self._tell)
 
     def _redis_url(self) -> str:
-        given = os.environ.get("REDIS_URL")
-        if given:
-            return given
+        if not self._own_redis:
+            return os.environ["REDIS_URL"]
         self._socket = plan.socket_path(self.state)
         if self._socket.parent != self.state:
             self._private = self._socket.parent
@@ -144,7 +144,7 @@ class Launcher:
         return 0
 
     async def _start(self) -> dict[str, Any]:
-        if self.keeper.environment["REDIS_URL"] == f"unix://{getattr(self, '_socket', '')}":
+        if self._own_redis:
             with self._step("Redis"):
                 await self.keeper.start(plan.redis_server(self.state, self._socket))
         elif not await plan.redis_answers(self.keeper.environment["REDIS_URL"]):
@@ -153,13 +153,18 @@ class Launcher:
             prepared = await self._prepare()
         with self._step("web, worker, janitor"):
             await asyncio.gather(
-                *(self.keeper.start(each) for each in (plan.janitor(), plan.worker(), plan.web(self.port)))
+                *(self.keeper.start(each) for each in (plan.web(self.port), plan.worker(), plan.janitor()))
             )
         return prepared
 
     async def _prepare(self) -> dict[str, Any]:
         """Migrate, check processors, make the first admin, start the demo: one process, one answer."""
-        request = {key: str(value) if isinstance(value, Path) else value for key, value in vars(self.options).items()}
+        request: dict[str, Any] = {
+            key: str(value) if isinstance(value, Path) else value for key, value in vars(self.options).items()
+        }
+        # With a Redis of our own all workers are ours, and were swept away before the start.
+        request["workers_are_gone"] = self._own_redis
+        request["unchanged"] = plan.is_prepared(self.state)
         code, output = await self.keeper.run_once([*plan.MANAGE, "prepare", json.dumps(request)])
         try:
             answer = json.loads(output.strip().splitlines()[-1])
@@ -169,6 +174,7 @@ class Launcher:
             ) from None
         if "error" in answer:
             raise CouldNotStart(answer["error"])
+        plan.note_prepared(self.state)
         for line in answer["said"]:
             say(f"  {line}")
         return dict(answer)
@@ -204,6 +210,8 @@ class Launcher:
         finally:
             waiting.cancel()
         self._note_start(watch, seen.task, began)
+        if self.options.smoke and "<script" not in await asyncio.to_thread(browser.page):
+            say("  the front end is not built: the page is empty")
         self.seconds["first prediction"] = round(time.monotonic() - began, 1)
         say(
             f"✓ prediction of {seen.title} #{seen.task}, attempt {seen.attempt}, for {seen.clusters} clusters came "

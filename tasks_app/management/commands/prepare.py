@@ -13,8 +13,10 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError
 
-from tasks_app import demo, registry
+from tasks_app import demo, lifecycle, registry
 from tasks_app.management.commands.ensure_admin import ensure_admin
+from tasks_app.models import Task
+from tasks_app.states import LIVE, Ending, Status
 
 LAUNCHER_SESSION = timedelta(minutes=10)
 
@@ -37,9 +39,12 @@ class Command(BaseCommand):
 
 def prepare(request: dict[str, Any]) -> dict[str, Any]:
     """Return the admin, a password if one was made, else a session, and the tasks that a prediction will come from."""
-    call_command("migrate", verbosity=0, interactive=False)
-    registry.reload()
+    if not request.get("unchanged"):
+        call_command("migrate", verbosity=0, interactive=False)
+        registry.reload()
     name, password = ensure_admin()
+    if request.get("workers_are_gone"):
+        bury()
     said = demo.start(demo.Wish.of(request))
     tasks = demo.expected_to_run()
     return {
@@ -50,6 +55,18 @@ def prepare(request: dict[str, Any]) -> dict[str, Any]:
         "tasks": [task.pk for task in tasks],
         "interval_s": max((task.feed.interval_ms / 1000 for task in tasks if task.feed), default=0),
     }
+
+
+def bury() -> None:
+    """Terminate what is said to live. The launcher ended every process of this state, so nobody needs to wait for a
+    worker's sign of life to run out; the janitor goes on with what was lost."""
+    for task in Task.objects.filter(status__in=LIVE):
+        try:
+            lifecycle.transition(
+                task, Status.TERMINATED, actor="launcher", reason="the platform was killed", ending=Ending.LOST
+            )
+        except lifecycle.TransitionConflict:
+            continue
 
 
 def launcher_session(name: str) -> str:

@@ -36,10 +36,10 @@ def _secret_key() -> str:
 
 
 def _positive(name: str, default: int) -> int:
-    value = env.int(name, default=default)
-    if value <= 0:
-        raise ImproperlyConfigured(f"{name} is {value}: expected a whole number above 0")
-    return value
+    text = env.str(name, default=str(default))
+    if not text.isdigit() or int(text) == 0:
+        raise ImproperlyConfigured(f"{name} is {text!r}: expected a whole number above 0")
+    return int(text)
 
 
 SECRET_KEY = _secret_key()

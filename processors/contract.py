@@ -66,6 +66,7 @@ class Context:
     redis_url: str
     state_dir: Path
     fresh: bool = False
+    memory_mb: int = 768  # heap of the JVM, if there is one
     stopping: threading.Event = field(default_factory=threading.Event)
     running: Callable[[], None] = lambda: None
     progress: Callable[..., None] = lambda **facts: None

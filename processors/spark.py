@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 from processors.contract import Context
@@ -49,7 +51,7 @@ _SMALL_DRIVER = {
 }
 
 
-def session(name: str, context: Context, *, memory_mb: int = 768) -> SparkSession:
+def session(name: str, context: Context) -> SparkSession:
     """Return the runner's Spark session, made on first use. Call it on the thread that lives as long as the runner:
     the JVM ends with the thread that started it.
 
@@ -62,7 +64,7 @@ def session(name: str, context: Context, *, memory_mb: int = 768) -> SparkSessio
     )
     master = os.environ.get("SPARK_MASTER", "local[2]")
     builder = SparkSession.builder.appName(f"{name} task {context.task}.{context.attempt}").master(master)
-    settings = {**_SMALL_DRIVER, **_THIN_BATCHES, "spark.driver.memory": f"{memory_mb}m"}
+    settings = {**_SMALL_DRIVER, **_THIN_BATCHES, "spark.driver.memory": f"{context.memory_mb}m"}
     settings["spark.local.dir"] = settings["spark.sql.warehouse.dir"] = scratch_dir()
     if not master.startswith("local"):
         # Executors on other machines call back: let Spark find the address.
@@ -72,6 +74,22 @@ def session(name: str, context: Context, *, memory_mb: int = 768) -> SparkSessio
     for key, value in settings.items():
         builder = builder.config(key, value)
     return builder.getOrCreate()
+
+
+class JvmDied(Exception):
+    """The JVM is gone; whatever failed then failed because of it."""
+
+
+def check_jvm(cause: BaseException) -> None:
+    """Raise JvmDied from ``cause`` if the JVM has died."""
+    gateway = SparkContext._gateway
+    process = getattr(gateway, "proc", None)
+    try:
+        code = process.wait(0.5) if process else None
+    except subprocess.TimeoutExpired:
+        return
+    if code is not None:
+        raise JvmDied(f"the JVM died (exit code {code})") from cause
 
 
 def scratch_dir() -> str:

@@ -21,6 +21,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import redis
 import structlog
+from py4j.protocol import Py4JError
 from pydantic import ValidationError
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming import StreamingQuery
@@ -153,6 +154,9 @@ class Engine:
                 self._follow(session)
             except redis.RedisError as error:
                 self._wait_for_redis(error)
+            except (Py4JError, OSError) as error:
+                spark.check_jvm(error)
+                raise
         self._close()
 
     # ---- one query, as long as Redis answers

@@ -112,6 +112,8 @@ def _stream(
 
 def outcome_of(error: BaseException) -> dict[str, Any]:
     """Return a failure as the supervisor takes it: one sentence, and the traceback's end."""
+    if type(error).__name__ == "JvmDied":  # known by name: a feed's runner never imports pyspark
+        return {"lost": str(error)}
     if isinstance(error, ValidationError):
         reason = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
     else:
@@ -139,6 +141,7 @@ def main() -> None:
         redis_url=order["redis_url"],
         state_dir=Path(order["state_dir"]),
         fresh=order["fresh"],
+        memory_mb=order["memory_mb"],
     )
     control = Control(out, context)
     threading.Thread(target=control.listen, args=(sys.stdin.buffer,), name="control", daemon=True).start()

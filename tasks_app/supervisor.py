@@ -199,6 +199,7 @@ class Supervisor:
             "redis_url": settings.REDIS_URL,
             "state_dir": str(directory),
             "fresh": task.fresh,
+            "memory_mb": settings.RUNNER_MEMORY_MB,
             "result_bytes": settings.RESULT_BYTES,
             "catch_up": CATCH_UP,
         }
@@ -234,7 +235,7 @@ class Supervisor:
         if "applied" in message:
             details = {key: message[key] for key in ("applied", "index", "time")}
             lifecycle.note(self.task, "applied", actor="runner", details=details)
-        if message.keys() & {"finished", "failed", "stopped", "fenced"}:
+        if message.keys() & {"finished", "failed", "lost", "stopped", "fenced"}:
             self.ending = message
 
     def _gone(self, code: int) -> None:

@@ -1,0 +1,31 @@
+"""Every variable that the settings read stands in the table of docs/settings.md, and the other way round."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_the_table_of_settings_is_complete() -> None:
+    read = set(re.findall(r"env\.\w+\(\"(\w+)\"", (ROOT / "platform_site/settings.py").read_text()))
+    read |= set(re.findall(r"_positive\(\"(\w+)\"", (ROOT / "platform_site/settings.py").read_text()))
+    read |= set(re.findall(r"env\.db_url\(\"(\w+)\"", (ROOT / "platform_site/settings.py").read_text()))
+    read |= set(re.findall(r"environ\.get\(\"(SPARK_\w+)\"", (ROOT / "processors/spark.py").read_text()))
+    told = set(re.findall(r"^\| `(\w+)`", (ROOT / "docs/settings.md").read_text(), re.MULTILINE))
+    assert told == read
+
+
+@pytest.mark.parametrize(("name", "value"), [("SLOTS", "0"), ("SLOTS", "many"), ("RUNNER_MEMORY_MB", "-1")])
+def test_a_wrong_value_stops_the_start_with_its_name(tmp_path: Path, name: str, value: str) -> None:
+    env = {**os.environ, "STATE_DIR": str(tmp_path), name: value}
+    done = subprocess.run(
+        [sys.executable, "-c", "import platform_site.settings"], env=env, cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode and name in done.stderr.splitlines()[-1]

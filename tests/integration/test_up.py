@@ -1,4 +1,4 @@
-"""bin/up as people run it: it proves itself, goes on after it was killed, leaves nothing behind, refuses in a sentence."""
+"""bin/up as people run it: proves itself, goes on after a kill, leaves nothing behind, refuses in one sentence."""
 
 from __future__ import annotations
 

@@ -103,13 +103,13 @@ class Task(models.Model):
         constraints = [
             models.CheckConstraint(condition=Q(status__in=[s.value for s in Status]), name="task_status_known"),
             models.CheckConstraint(
-                condition=Q(status__in=[s.value for s in ENDED], ended_at__isnull=False)
-                | (~Q(status__in=[s.value for s in ENDED]) & Q(ended_at__isnull=True)),
+                condition=Q(status__in=sorted(s.value for s in ENDED), ended_at__isnull=False)
+                | (~Q(status__in=sorted(s.value for s in ENDED)) & Q(ended_at__isnull=True)),
                 name="task_ended_at_exactly_when_ended",
             ),
             models.UniqueConstraint(
                 fields=["feed"],
-                condition=Q(kind="feed", status__in=[s.value for s in LIVE]),
+                condition=Q(kind="feed", status__in=sorted(s.value for s in LIVE)),
                 name="one_live_task_per_feed",
             ),
         ]

@@ -236,9 +236,9 @@ class Migration(migrations.Migration):
             model_name="task",
             constraint=models.CheckConstraint(
                 condition=models.Q(
-                    models.Q(("ended_at__isnull", False), ("status__in", ["Finished", "Terminated", "Stopped"])),
+                    models.Q(("ended_at__isnull", False), ("status__in", ["Finished", "Stopped", "Terminated"])),
                     models.Q(
-                        models.Q(("status__in", ["Finished", "Terminated", "Stopped"]), _negated=True),
+                        models.Q(("status__in", ["Finished", "Stopped", "Terminated"]), _negated=True),
                         ("ended_at__isnull", True),
                     ),
                     _connector="OR",
@@ -249,7 +249,7 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="task",
             constraint=models.UniqueConstraint(
-                condition=models.Q(("kind", "feed"), ("status__in", ["Started", "Running"])),
+                condition=models.Q(("kind", "feed"), ("status__in", ["Running", "Started"])),
                 fields=("feed",),
                 name="one_live_task_per_feed",
             ),

@@ -123,7 +123,12 @@ def live(platform: Platform, args: argparse.Namespace) -> list[Figure]:
     reader.counting = False
     figures = [
         Figure("tick_to_result_p50_ms", percentile(reader.times_ms, 0.5), "ms", "<= 50"),
-        Figure("tick_to_result_p99_ms", percentile(reader.times_ms, 0.99), "ms", "<= 100" if args.codes <= 1000 else "<= 300"),
+        Figure(
+            "tick_to_result_p99_ms",
+            percentile(reader.times_ms, 0.99),
+            "ms",
+            "<= 100" if args.codes <= 1000 else "<= 300",
+        ),
         Figure("missed", reader.missed, "", "0"),
         Figure("results", len(reader.times_ms), ""),
         Figure("start_to_first_prediction_s", start_s, "s", "<= 12"),
@@ -131,7 +136,9 @@ def live(platform: Platform, args: argparse.Namespace) -> list[Figure]:
     ]
     if to_client_ms:
         figures.append(Figure("tick_to_client_p99_ms", percentile(to_client_ms, 0.99), "ms", "<= 150"))
-    return figures + [_worst_stop(platform, task, args.stops), *_end(platform, feed)]
+    figures.append(_worst_stop(platform, task, args.stops))
+    platform.ask(feed, "stop")
+    return figures
 
 
 def _worst_stop(platform: Platform, task: int, stops: int) -> Figure:
@@ -143,11 +150,6 @@ def _worst_stop(platform: Platform, task: int, stops: int) -> Figure:
             platform.ask(task, "retry")
             platform.predicts(task, above=seen.numbers["index"] if seen else 0)
     return Figure("stop_to_gone_s", worst, "s", "<= 2")
-
-
-def _end(platform: Platform, feed: int) -> list[Figure]:
-    platform.ask(feed, "stop")
-    return []
 
 
 def catchup(platform: Platform, args: argparse.Namespace) -> list[Figure]:

@@ -141,6 +141,7 @@ SPECTACULAR_SETTINGS = {"TITLE": "Live stock platform", "VERSION": VERSION}
 
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1)
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 # No blocking publisher when Redis is down: the janitor sends again what was not taken.
 CELERY_BROKER_TRANSPORT_OPTIONS = {"max_retries": 1, "interval_start": 0, "global_keyprefix": "celery:"}
 CELERY_TASK_PUBLISH_RETRY = False

@@ -65,7 +65,7 @@ class Bus:
         self.client.mset({f"{self._slices}:spec": spec.to_json(), f"{self._slices}:source": source})
 
     def append(self, header: Header, slices: Sequence[pa.RecordBatch]) -> Header:
-        """Publish a snapshot and return its header with ``seq``, ``published_ms`` and ``bytes`` filled in.
+        """Publish a snapshot and return its header with ``seq``, ``published_ms`` and ``size_bytes`` filled in.
 
         ``seq`` is the publishing time in ms, forced to rise above what is on the bus. All slices and the header
         appear at once. Safe to call again after an error only when ``last()`` shows that nothing was written.
@@ -76,8 +76,8 @@ class Bus:
         blobs = [encode(part) for part in slices]
         now_ms = time.time_ns() // 1_000_000
         seq = max(now_ms, held[-1][0] + 1) if held else now_ms
-        header = replace(header, seq=seq, published_ms=now_ms, bytes=sum(map(len, blobs)))
-        oldest = self._oldest_to_keep(seq, header.bytes)
+        header = replace(header, seq=seq, published_ms=now_ms, size_bytes=sum(map(len, blobs)))
+        oldest = self._oldest_to_keep(seq, header.size_bytes)
         with self.client.pipeline(transaction=True) as pipe:
             for number, blob in enumerate(blobs):
                 pipe.xadd(self._slices, {"b": blob}, id=f"{seq}-{number}")
@@ -86,7 +86,7 @@ class Bus:
                 pipe.xtrim(self._slices, minid=f"{oldest}-0", approximate=False)
                 pipe.xtrim(self._headers, minid=f"{oldest}-0", approximate=False)
             pipe.execute()
-        held.append((seq, header.bytes))
+        held.append((seq, header.size_bytes))
         while oldest is not None and held[0][0] < oldest:
             held.popleft()
         return header
@@ -97,7 +97,7 @@ class Bus:
 
     def _known(self) -> deque[tuple[int, int]]:
         if self._held is None:
-            self._held = deque((header.seq, header.bytes) for header in self.headers(0))
+            self._held = deque((header.seq, header.size_bytes) for header in self.headers(0))
         return self._held
 
     def _oldest_to_keep(self, seq: int, size: int) -> int | None:

@@ -27,7 +27,7 @@ def save(path: Path, state: dict[str, Any], meta: dict[str, Any]) -> None:
     text = json.dumps({"meta": meta, "state": tree}).encode()
     temporary = path.with_suffix(".tmp")
     with temporary.open("wb") as file:
-        np.savez(file, **{_META: np.frombuffer(text, dtype=np.uint8)}, **arrays)
+        np.savez(file, allow_pickle=False, **{_META: np.frombuffer(text, dtype=np.uint8), **arrays})  # type: ignore[arg-type]
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)

@@ -64,7 +64,7 @@ class Header:
     interval_ms: int
     pace: float
     published_ms: int
-    bytes: int = 0
+    size_bytes: int = 0
     handed_ms: int = 0
 
     def to_json(self) -> str:

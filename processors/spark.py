@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 from processors.contract import Context
+from processors.scratch import scratch_path
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -93,9 +93,7 @@ def check_jvm(cause: BaseException) -> None:
 
 
 def scratch_dir() -> str:
-    """Return a directory of this process for what needs not survive it, in memory where the machine has that."""
-    shm = Path("/dev/shm")
-    base = shm if shm.is_dir() and os.access(shm, os.W_OK) else Path(tempfile.gettempdir())
-    path = base / f"live-stock-{os.getuid()}" / str(os.getpid())
+    """Return a directory of this process for what needs not survive it; the supervisor removes it."""
+    path = scratch_path(os.getpid())
     path.mkdir(parents=True, exist_ok=True)
     return str(path)

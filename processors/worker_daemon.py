@@ -8,7 +8,7 @@ import gc
 
 import numpy  # noqa: F401
 import pyarrow  # noqa: F401
-import pyspark.sql.worker.plan_data_source_read  # noqa: F401
+import pyspark.sql.worker.plan_data_source_read
 import pyspark.worker  # noqa: F401
 from pyspark.daemon import manager
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import redis
@@ -68,7 +68,9 @@ class Results:
 
     # ---- written by the attempt that owns the task
 
-    def publish(self, task: int, token: str, header: Header, result: Result, meta: dict[str, Any]) -> str:
+    def publish(
+        self, task: int, token: str, header: Header, result: Result, meta: dict[str, Any]
+    ) -> Literal["written", "held", "fenced"]:
         """Write one result; return ``written``, ``held`` (there already) or ``fenced`` (another attempt owns it)."""
         numbers = json.dumps(result.numbers, separators=(",", ":"), allow_nan=False)
         stocks = encode(pa.RecordBatch.from_pydict(result.stocks)) if result.stocks else b""

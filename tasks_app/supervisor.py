@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,7 +27,8 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections
 
 from processors.bus import connect
-from processors.contract import FeedSpec
+from processors.scratch import scratch_path
+from processors.snapshot import FeedSpec
 from tasks_app import lifecycle, results
 from tasks_app.lifecycle import TransitionConflict
 from tasks_app.models import Feed, Task
@@ -218,9 +220,7 @@ class Supervisor:
             self._hear(message["runner"])
         elif "gone" in message:
             self._gone(message["gone"])
-        elif message.get("stop"):
-            self._stop()
-        elif message.get("shutdown"):
+        elif message.get("stop") or message.get("shutdown"):
             self._stop()
         elif "change" in message:
             self._send({"change": message["change"]})
@@ -228,7 +228,7 @@ class Supervisor:
     def _hear(self, message: dict[str, Any]) -> None:
         self.pong_at = time.monotonic()
         self.progress = message.get("progress") or self.progress
-        if message.get("running"):
+        if message.get("running") and self.task.status == Status.STARTED:  # told again after a Redis outage
             self._move(Status.RUNNING)
         if "code" in message:
             Task.objects.filter(pk=self.task.pk, owner=self.task.owner).update(code_hash=message["code"])
@@ -289,7 +289,11 @@ class Supervisor:
     # ---- the end
 
     def _sweep(self) -> None:
-        """Kill whatever lives in the runner's session, until nothing does."""
+        """Kill whatever lives in the runner's session, until nothing does, and drop what it had in memory."""
+        self._kill_session()
+        shutil.rmtree(scratch_path(self.process.pid), ignore_errors=True)
+
+    def _kill_session(self) -> None:
         for _ in range(50):
             found = session_members(self.process.pid)
             if not found and self.process.poll() is not None:

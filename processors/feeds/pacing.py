@@ -71,7 +71,7 @@ class ReaderPacer(Pacer):
         flush()
         try:
             if self._unread is None:
-                self._unread = deque((header.seq, header.bytes) for header in self.bus.headers(0))
+                self._unread = deque((header.seq, header.size_bytes) for header in self.bus.headers(0))
                 self._bytes = sum(size for _, size in self._unread)
                 return self._read_on()
             return self._bytes <= self.bus.max_bytes // 4 or self._read_on()
@@ -91,8 +91,8 @@ class ReaderPacer(Pacer):
 
     def published(self, header: Header) -> None:
         if self._unread is not None:
-            self._unread.append((header.seq, header.bytes))
-            self._bytes += header.bytes
+            self._unread.append((header.seq, header.size_bytes))
+            self._bytes += header.size_bytes
 
 
 def pacer_for(pace: float, spec: FeedSpec, bus: Bus) -> Pacer:

@@ -8,6 +8,7 @@ forecasts are made.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -96,9 +97,13 @@ class ClusterRegression(StreamProcessor[State]):
         return state
 
     def step(
-        self, state: State, header: Header, codes: list[pa.StringArray], columns: Columns, params: Params
+        self,
+        state: State,
+        header: Header,
+        codes: list[pa.StringArray],
+        columns: Columns,
+        params: ClusterRegressionParams,
     ) -> tuple[State, Result]:
-        assert isinstance(params, ClusterRegressionParams)
         state = self._begin(state, header, params)
         rows = _rows(state, codes)
         now = _Now(state, header, rows, columns)
@@ -129,7 +134,7 @@ def lagged_returns_bp(window: Window) -> np.ndarray:
     logs = np.log(window.columns["price"])
     returns = np.diff(logs, axis=0)[::-1] * memory.BP
     newest_first = window.headers[::-1]
-    joined = [follows(older, newer) for newer, older in zip(newest_first, newest_first[1:], strict=False)]
+    joined = [follows(older, newer) for newer, older in pairwise(newest_first)]
     returns[~np.logical_and.accumulate(np.array(joined, dtype=bool))] = np.nan
     return returns
 

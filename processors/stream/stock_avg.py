@@ -31,7 +31,12 @@ class StockAvg(StreamProcessor[dict[str, Any]]):
         return {"price": prices[-1], "mean": np.nanmean(prices, axis=0)}
 
     def step(
-        self, state: dict[str, Any], header: Header, codes: list[pa.StringArray], columns: Columns, params: Params
+        self,
+        state: dict[str, Any],
+        header: Header,
+        codes: list[pa.StringArray],
+        columns: Columns,
+        params: StockAvgParams,
     ) -> tuple[dict[str, Any], Result]:
         state["snapshots"] += 1
         cluster = {

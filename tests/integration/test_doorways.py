@@ -178,7 +178,14 @@ def test_what_does_not_fit_is_refused_by_name(platform: Platform, followed: int)
 @pytest.mark.parametrize(("role", "reads", "writes"), [(None, 403, 403), ("viewer", 200, 403), ("operator", 200, 201)])
 def test_roles(platform: Platform, followed: int, role: str | None, reads: int, writes: int) -> None:
     client = platform.client(role) if role else httpx.Client(base_url=platform.url)
-    for path in ("processors", "feeds", "tasks", f"tasks/{followed}", f"tasks/{followed}/result", f"tasks/{followed}/events"):
+    for path in (
+        "processors",
+        "feeds",
+        "tasks",
+        f"tasks/{followed}",
+        f"tasks/{followed}/result",
+        f"tasks/{followed}/events",
+    ):
         assert client.get(f"/api/{path}").status_code == reads, path
     body = {"processor": "stock_avg", "feed": "doorways", "start": False}
     assert client.post("/api/tasks", json=body).status_code == writes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,8 +24,7 @@ def recording(path: Path, minutes: int) -> Path:
     """Write the first minutes of the sample."""
     table = pq.read_table(SAMPLE)
     begin = pc.min(table["time"]).as_py()
-    end = begin + __import__("datetime").timedelta(minutes=minutes) if hasattr(begin, "year") else None
-    assert end is not None
+    end = begin + timedelta(minutes=minutes)
     pq.write_table(table.filter(pc.less_equal(table["time"], pa.scalar(end, table["time"].type))), path)
     return path
 

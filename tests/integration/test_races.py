@@ -11,14 +11,14 @@ from platform_process import ROOT
 
 TASKS, RACERS = 60, 6
 
-_PREPARE = """
+_PREPARE = f"""
 import django; django.setup()
 from django.core.management import call_command
 call_command("migrate", verbosity=0)
 from tasks_app.models import Processor, Task
 processor = Processor.objects.create(name="p", kind="stream", class_path="processors.x:X")
-Task.objects.bulk_create([Task(processor=processor, kind="stream") for _ in range(%d)])
-""" % TASKS
+Task.objects.bulk_create([Task(processor=processor, kind="stream") for _ in range({TASKS})])
+"""
 
 _RACE = """
 import random, sys

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from processors.algorithms import clustering, guard, memory, regression, scores
 from sklearn.cluster import KMeans
 from sklearn.linear_model import Ridge
 from sklearn.metrics import silhouette_score
 from sklearn.preprocessing import RobustScaler
+
+from processors.algorithms import clustering, guard, memory, regression, scores
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+
 from processors import checkpoint
 from processors.contract import SNAPSHOT_SCHEMA, FeedSpec, Header, Result, StreamProcessor
 from processors.slices import Delivery, align, pack, unpack
@@ -30,7 +31,9 @@ def market(snapshots: int, stocks: int = 40, seed: int = 3, session: str = "day"
     for index in range(snapshots):
         level = level + rng.normal(size=stocks) * spread / 4
         price = np.exp(level + rng.normal(size=stocks) * spread)
-        header = Header("test", 1, 1000 + index, index, index * 1000, session, True, stocks, stocks, True, 2, 1000, 1.0, 0)
+        header = Header(
+            "test", 1, 1000 + index, index, index * 1000, session, True, stocks, stocks, True, 2, 1000, 1.0, 0
+        )
         found.append((header, [slice_batch(codes, price, rows) for rows in (slice(0, 25), slice(25, None))]))
     return found
 
@@ -57,9 +60,7 @@ def deliveries(fold: Fold, history: list[Snapshot]) -> list[Delivery]:
 
 
 def run(fold: Fold, snapshots: list[Snapshot], begin: int = 0) -> list[Result]:
-    return [
-        fold.step(snapshots[at][0], deliveries(fold, snapshots[: at + 1])) for at in range(begin, len(snapshots))
-    ]
+    return [fold.step(snapshots[at][0], deliveries(fold, snapshots[: at + 1])) for at in range(begin, len(snapshots))]
 
 
 def new_fold(processor: StreamProcessor | None = None, **params: Any) -> Fold:
@@ -163,7 +164,10 @@ def test_a_damaged_checkpoint_says_so(tmp_path: Path) -> None:
 def test_no_prediction_crosses_a_sessions_end() -> None:
     morning = market(20)
     afternoon = [
-        (replace(header, session="pm", seq=header.seq + 500, index=header.index + 20, time=header.time + 7_200_000), slices)
+        (
+            replace(header, session="pm", seq=header.seq + 500, index=header.index + 20, time=header.time + 7_200_000),
+            slices,
+        )
         for header, slices in market(20, seed=4)
     ]
     results = run(new_fold(), morning + afternoon)

@@ -72,4 +72,6 @@ class Header:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Header:
-        return cls(**json.loads(text))
+        """Return the header; what another version of the platform wrote beside its fields is left aside."""
+        known = {name: value for name, value in json.loads(text).items() if name in cls.__dataclass_fields__}
+        return cls(**known)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import redis
 import websockets
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "integration"))
@@ -50,7 +51,11 @@ class Reader(threading.Thread):
     def run(self) -> None:
         last = "0-0"
         while True:
-            for _, entries in self.client.xread({self.key: last}, block=1000):
+            try:
+                answer = self.client.xread({self.key: last}, block=1000)
+            except redis.ConnectionError:
+                return  # the platform is closed
+            for _, entries in answer:
                 now_ms = time.time() * 1000
                 for key, fields in entries:
                     last = key.decode()

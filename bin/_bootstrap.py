@@ -1,4 +1,4 @@
-"""The first stage of bin/up, bin/test and bin/setup: needs nothing but Python 3.11 and goes on inside .venv."""
+"""The first stage of bin/up, bin/test, bin/bench and bin/setup: needs nothing but Python 3.11 and goes on inside .venv."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def main() -> int:
     try:
         if command == "up":
             options.check(options.parse(arguments))  # refuse before anything slow
-        environment = set_up(dev=command == "test")
+        environment = set_up(dev=command in ("test", "bench"))
     except (SetupError, options.Refused) as error:
         return _fail(command, error)
     except KeyboardInterrupt:
@@ -36,6 +36,8 @@ def main() -> int:
     if command == "setup":
         say("Everything is set up. bin/up starts the platform, bin/test checks it.")
         return 0
+    if command == "bench":
+        os.execve(PYTHON, [str(PYTHON), "-m", "bench.live", *arguments], {**environment, "PYTHONPATH": str(ROOT)})
     stage = ROOT / "bin" / ("_launch.py" if command == "up" else "_checks.py")
     # The same process goes on, so that a signal to bin/up reaches the launcher.
     os.execve(PYTHON, [str(PYTHON), str(stage), *arguments], environment)
@@ -75,7 +77,8 @@ def _set_up(steps: Steps, dev: bool) -> dict[str, str]:
         )
         server = bring(REDIS, site, ROOT, install, steps)
     java, node = bring(JAVA, site, ROOT, install, steps), _front_end(steps, site, install)
-    return _environment(server, java, node, steps)
+    environment = _environment(server, java, node, steps)
+    return environment | _class_archive(steps, java, environment)
 
 
 def _virtual_environment(steps: Steps) -> list[str]:
@@ -168,6 +171,18 @@ def _environment(server: Path | None, java: Path, node: Path | None, steps: Step
         found["PLATFORM_JAVA_NO_VECTOR"] = "1"
     kept = {key: value for key, value in os.environ.items() if key not in ("PLATFORM_JAVA_NO_VECTOR", "PYTHONHOME")}
     return {**kept, **found}
+
+
+def _class_archive(steps: Steps, java: Path, environment: dict[str, str]) -> dict[str, str]:
+    """Let Java write down, once per runtime and Spark, the classes that every task loads: tasks then start faster."""
+    wanted = _hash([ROOT / "requirements.txt"], f"{java.resolve()} {java.stat().st_mtime_ns}")[:16]
+    path, tried = VENV / f"spark-{wanted}.jsa", VENV / f".spark-{wanted}.stamp"
+    if not tried.is_file():
+        for old in VENV.glob("spark-*.jsa"):
+            old.unlink()
+        steps.run("Java class archive", [str(PYTHON), "-m", "processors.archive", str(path)], cwd=ROOT, env=environment)
+        tried.touch()
+    return {"PLATFORM_JVM_ARCHIVE": str(path)} if path.is_file() else {}
 
 
 def _has_vector_module(java: Path) -> bool:

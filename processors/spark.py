@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import structlog
 from pyspark import SparkContext
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.streaming import StreamingQuery
 
 from processors.contract import Context
 from processors.scratch import scratch_path
+
+log = structlog.get_logger()
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -36,7 +42,7 @@ _THIN_BATCHES = {
     "spark.python.worker.reuse": "true",
     "spark.python.unix.domain.socket.enabled": "true",
 }
-_SMALL_DRIVER = {
+SMALL_DRIVER = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.driver.bindAddress": "127.0.0.1",
@@ -57,15 +63,14 @@ def session(name: str, context: Context) -> SparkSession:
 
     ``SPARK_MASTER`` chooses the master (``local[2]`` by default). Settings show in ``ps``: none may hold a secret.
     """
-    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
-    # Spark's Python workers import the project's own modules, wherever the runner was started from.
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    )
     master = os.environ.get("SPARK_MASTER", "local[2]")
+    _choose_python(master.startswith("local"))
     builder = SparkSession.builder.appName(f"{name} task {context.task}.{context.attempt}").master(master)
-    settings = {**_SMALL_DRIVER, **_THIN_BATCHES, "spark.driver.memory": f"{context.memory_mb}m"}
+    settings = {**SMALL_DRIVER, **_THIN_BATCHES, "spark.driver.memory": f"{context.memory_mb}m"}
     settings["spark.local.dir"] = settings["spark.sql.warehouse.dir"] = scratch_dir()
+    archive = os.environ.get("PLATFORM_JVM_ARCHIVE", "")
+    if os.path.isfile(archive):
+        settings["spark.driver.extraJavaOptions"] += f' -XX:SharedArchiveFile="{archive}" -Xshare:auto'
     if not master.startswith("local"):
         # Executors on other machines call back: let Spark find the address.
         for key in ("spark.driver.bindAddress", "spark.driver.host"):
@@ -74,6 +79,48 @@ def session(name: str, context: Context) -> SparkSession:
     for key, value in settings.items():
         builder = builder.config(key, value)
     return builder.getOrCreate()
+
+
+def _choose_python(local: bool) -> None:
+    """Let Spark's Python processes be this interpreter and import the project's own modules."""
+    os.environ["PLATFORM_PYTHON"], os.environ["PLATFORM_ROOT"] = sys.executable, str(ROOT)
+    os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    os.environ["PYSPARK_PYTHON"] = str(ROOT / "processors" / "jvm" / "bin" / "python") if local else sys.executable
+    given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *given])
+
+
+def warm_workers(session: SparkSession, class_path: str) -> None:
+    """Start the Python workers and let each import the processor, by a query of no consequence."""
+
+    def import_it(batches: Iterator[Any]) -> Iterator[Any]:
+        from processors.loading import load
+
+        load(class_path)
+        yield from batches
+
+    try:
+        frame = session.range(0, 2, 1, 2).mapInArrow(import_it, "id long")
+        frame.write.format("noop").mode("overwrite").save()
+    except Exception as error:  # the first snapshot will tell what is wrong, to those who can act on it
+        log.warning("workers not warmed", error=str(error)[:200])
+
+
+def write_nowhere(frame: DataFrame, name: str) -> StreamingQuery:
+    """Start a query whose rows go nowhere, one batch as soon as the one before is done.
+
+    Recovery rests on the tasks' own checkpoints; Spark's is new for each query, in memory where there is room for it,
+    and written as rarely as can be: each of its files would cost a forked chmod.
+    """
+    writer = frame.writeStream.format("noop").queryName(name)
+    for key, value in {
+        "checkpointLocation": f"file://{scratch_dir()}/{name}",
+        "asyncProgressTrackingEnabled": "true",
+        "_asyncProgressTrackingOverrideSinkSupportCheck": "true",
+        "asyncProgressTrackingCheckpointIntervalMs": str(24 * 3600 * 1000),
+    }.items():
+        writer = writer.option(key, value)
+    return writer.start()
 
 
 class JvmDied(Exception):

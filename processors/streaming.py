@@ -12,6 +12,7 @@ import hashlib
 import inspect
 import json
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -141,13 +142,16 @@ class Engine:
         self._saved_at = time.monotonic()
         self._saver = checkpoint.Saver(context.state_dir / "state.npz", self._save_failed)
 
-    def run(self, start_at: Callable[[Bus], int]) -> None:
+    def run(self, session: SparkSession, start_at: Callable[[Bus], int]) -> None:
         """Fold until stopped. ``start_at`` chooses the number to start after when there is no checkpoint to go on from.
 
         Raises Fenced when another attempt has taken over; any other exception is the task's end as Terminated.
         """
-        session = spark.session(type(self.processor).__name__, self.context)
+        # Spark's Python workers start while the source is looked up, planned and followed.
+        warming = threading.Thread(target=spark.warm_workers, args=(session, self.path), name="warming", daemon=True)
+        warming.start()
         session.dataSource.register(SnapshotSource)
+        log.info("spark is ready")
         self._resume(start_at)
         while not self.context.stopping.is_set():
             try:
@@ -164,6 +168,7 @@ class Engine:
     def _follow(self, session: SparkSession) -> None:
         self.key = f"work:{self.context.task}:{uuid.uuid4().hex[:12]}"
         query = self._start_query(session)
+        log.info("query started", after_seq=self.fold.seq)
         self.context.running()
         try:
             grant(self.client, self.key, _CREDITS)
@@ -183,13 +188,7 @@ class Engine:
             window=self.processor.window(self.fold.params),
         )
         frame = session.readStream.format("snapshots").option("plan", json.dumps(asdict(plan))).load()
-        writer = frame.writeStream.format("noop").queryName(self.key.replace(":", "_"))
-        # Recovery rests on the state's own checkpoint; Spark's is new for each query, in memory, and written as rarely
-        # as can be: each of its files would cost a forked chmod.
-        writer = writer.option("asyncProgressTrackingEnabled", "true")
-        writer = writer.option("_asyncProgressTrackingOverrideSinkSupportCheck", "true")
-        writer = writer.option("asyncProgressTrackingCheckpointIntervalMs", str(24 * 3600 * 1000))
-        return writer.option("checkpointLocation", f"file://{spark.scratch_dir()}/{self.key[5:]}").start()
+        return spark.write_nowhere(frame, self.key.replace(":", "_"))
 
     def _fold_deliveries(self, query: StreamingQuery) -> None:
         waiting: dict[int, dict[int, Delivery]] = {}

@@ -10,6 +10,8 @@ thread, which must live as long as the JVM that it starts.
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
 import os
 import sys
@@ -21,8 +23,9 @@ from typing import Any, TextIO
 import structlog
 from pydantic import ValidationError
 
-from processors.contract import Context, FeedSpec, Header, Processor
-from processors.loading import load
+from processors.contract import Context, Processor
+from processors.loading import NotAProcessor, load
+from processors.snapshot import FeedSpec, Header
 
 _TRACEBACK_CHARS = 4_000
 
@@ -70,24 +73,29 @@ class Control:
 
 def work(order: dict[str, Any], context: Context, control: Control) -> dict[str, Any]:
     """Run the processor to its end; return the outcome for the supervisor."""
+    if order["kind"] == "stream":
+        return _stream(order, context, control)
     processor: Processor = load(order["class"])()
     params = processor.Params.model_validate(order["params"])
-    if processor.kind == "batch":
+    if order["kind"] == "batch":
         return {"finished": processor.run(params, context)}  # type: ignore[attr-defined]
-    spec = FeedSpec(**order["feed"])
-    if processor.kind == "feed":
-        processor.run(params, spec, context)  # type: ignore[attr-defined]
-        return {"stopped": True} if context.stopping.is_set() else {"finished": {}}
-    return _stream(order, processor, params, spec, context, control)
+    processor.run(params, FeedSpec(**order["feed"]), context)  # type: ignore[attr-defined]
+    return {"stopped": True} if context.stopping.is_set() else {"finished": {}}
 
 
-def _stream(
-    order: dict[str, Any], processor: Any, params: Any, spec: FeedSpec, context: Context, control: Control
-) -> dict[str, Any]:
+def _stream(order: dict[str, Any], context: Context, control: Control) -> dict[str, Any]:
+    from processors import spark
+
+    # While the JVM starts, the processor and what it imports are loaded beside it.
+    threading.Thread(target=_load_early, args=(order["class"],), name="loading", daemon=True).start()
+    session = spark.session(order["processor"], context)
+
     from processors.bus import Bus, connect
     from processors.streaming import Engine, Fenced, Outlets, Stopped, code_hash
     from tasks_app.results import Results
 
+    processor = load(order["class"])()
+    params = processor.Params.model_validate(order["params"])
     results = Results(connect(context.redis_url), order["result_bytes"])
     control.say(code=code_hash(type(processor)))
 
@@ -101,13 +109,20 @@ def _stream(
         changes=control.changes,
         applied=control.applied,
     )
+    engine = Engine(order["class"], processor, params, FeedSpec(**order["feed"]), context, outlets)
     try:
-        Engine(order["class"], processor, params, spec, context, outlets).run(start_at)
+        engine.run(session, start_at)
     except Fenced:
         return {"fenced": True}
     except Stopped:
         pass
     return {"stopped": True}
+
+
+def _load_early(path: str) -> None:
+    with contextlib.suppress(NotAProcessor):  # the main thread meets it again, and tells
+        load(path)
+        importlib.import_module("processors.streaming")
 
 
 def outcome_of(error: BaseException) -> dict[str, Any]:
@@ -143,6 +158,7 @@ def main() -> None:
         fresh=order["fresh"],
         memory_mb=order["memory_mb"],
     )
+    structlog.get_logger().info("attempt began", task_id=context.task, attempt=context.attempt)
     control = Control(out, context)
     threading.Thread(target=control.listen, args=(sys.stdin.buffer,), name="control", daemon=True).start()
     try:

@@ -195,6 +195,8 @@ class Supervisor:
             "task": task.pk,
             "attempt": task.attempt,
             "token": task.owner,
+            "processor": task.processor.name,
+            "kind": task.kind,
             "class": task.processor.class_path,
             "params": task.params,
             "feed": feed_spec(task.feed) if task.feed else None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 Array = np.ndarray
 
@@ -94,6 +93,10 @@ def decayed_update(centres: Array, weights: Array, points: Array, labels: Array,
 def match(old: Array, new: Array, old_count: int, new_count: int) -> list[int]:
     """Return, for each new cluster, the old one it goes on from (NONE: a new one), by the largest overlap of members
     (Hungarian method). ``old`` and ``new`` are labels of the same points; NONE in ``old`` is ignored."""
+    if old_count == 0:
+        return [NONE] * new_count
+    from scipy.optimize import linear_sum_assignment  # slow to import, and no first prediction needs it
+
     known = old != NONE
     overlap = np.zeros((new_count, old_count))
     np.add.at(overlap, (new[known], old[known]), 1)

@@ -1,4 +1,4 @@
-"""The first stage of bin/up, bin/test, bin/bench and bin/setup: needs nothing but Python 3.11 and goes on inside .venv."""
+"""The first stage of bin/up, bin/test, bin/bench, bin/setup: needs nothing but Python 3.11 and goes on inside .venv."""
 
 from __future__ import annotations
 

@@ -287,6 +287,7 @@ class Engine:
         while self.fold.seq == 0 and not self.context.stopping.is_set():
             try:
                 self.fold.seq = start_at(self.bus)
+                self._save()  # an attempt that dies before the next save begins where this one began
                 return
             except redis.RedisError as error:
                 self._wait_for_redis(error)

@@ -1,5 +1,5 @@
 from django.urls import include, path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView
 from rest_framework.routers import SimpleRouter
 
 from tasks_app.api import views
@@ -12,6 +12,5 @@ router.register("tasks", views.TaskViewSet)
 urlpatterns = [
     path("session", views.SessionView.as_view()),
     path("schema", SpectacularAPIView.as_view(), name="schema"),
-    path("docs", SpectacularSwaggerView.as_view(url_name="schema")),
     path("", include(router.urls)),
 ]

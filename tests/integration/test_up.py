@@ -7,12 +7,12 @@ import re
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from platform_process import free_port, wait_for
 
 from tasks_app import demo, lifecycle, registry, services
 from tasks_app.models import Feed, Task
@@ -33,19 +33,6 @@ def marked(below: Path) -> list[str]:
         except (psutil.Error, OSError):
             continue
     return found
-
-
-def wait_for(what: str, found: Callable[[], object], timeout_s: float) -> None:
-    until = time.monotonic() + timeout_s
-    while not found():
-        assert time.monotonic() < until, f"{what}: not within {timeout_s:.0f} s"
-        time.sleep(0.1)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def environment(**more: str) -> dict[str, str]:

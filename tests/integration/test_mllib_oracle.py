@@ -46,7 +46,7 @@ def test_sgd_agrees_with_mllib(session: SparkSession) -> None:
         x = rng.normal(size=(40, 3))
         y = x @ [0.5, -1.0, 0.2] + rng.normal(size=40)
         rows = session.sparkContext.parallelize([LabeledPoint(b, a) for a, b in zip(x, y, strict=True)])
-        # One iteration over a whole batch from the weights so far: StreamingLinearRegressionWithSGD does this per batch.
+        # One iteration over a whole batch from the weights so far: what MLlib's streaming regression does per batch.
         oracle = LinearRegressionWithSGD.train(
             rows, iterations=1, step=0.1, miniBatchFraction=1.0, initialWeights=weights, regType=None, intercept=False
         )

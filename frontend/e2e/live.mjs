@@ -21,7 +21,7 @@ try {
   await page.locator(at('stop')).click()
   await page.locator(at('confirm-stop')).click()
   await page.locator(`${at('status')}[data-status="Stopped"]`).first().waitFor()
-  console.log(JSON.stringify({ simulated, moved, clusters, stocks, problems }))
+  process.stdout.write(`${JSON.stringify({ simulated, moved, clusters, stocks, problems })}\n`)
 } finally {
   await browser.close()
 }

@@ -20,7 +20,10 @@ try {
   await picture(page, 'live.png')
   await page.locator(at('stop')).click()
   await page.locator(at('confirm-stop')).click()
-  await page.locator(`${at('status')}[data-status="Stopped"]`).first().waitFor()
+  await page
+    .locator(`${at('status')}[data-status="Stopped"]`)
+    .first()
+    .waitFor()
   process.stdout.write(`${JSON.stringify({ simulated, moved, clusters, stocks, problems })}\n`)
 } finally {
   await browser.close()
@@ -41,7 +44,8 @@ async function chartMoves(page) {
   const first = await chart.getAttribute('data-last-time')
   const id = await chart.getAttribute('data-testid')
   await page.waitForFunction(
-    ([name, before]) => document.querySelector(`[data-testid="${name}"]`)?.getAttribute('data-last-time') > before,
+    ([name, before]) =>
+      document.querySelector(`[data-testid="${name}"]`)?.getAttribute('data-last-time') > before,
     [id, first],
   )
   return { from: Number(first), to: Number(await page.locator(at(id)).getAttribute('data-last-time')) }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import sys
 import tempfile
@@ -91,7 +92,8 @@ def clients(platform: Platform, task: int, count: int) -> tuple[list[float], thr
     cookies = "; ".join(f"{name}={value}" for name, value in platform.http.cookies.items())
 
     async def all_of_them() -> None:
-        await asyncio.gather(*(follow(platform, task, cookies, times_ms, counting) for _ in range(count)))
+        with contextlib.suppress(websockets.ConnectionClosed):  # the platform is closed
+            await asyncio.gather(*(follow(platform, task, cookies, times_ms, counting) for _ in range(count)))
 
     threading.Thread(target=lambda: asyncio.run(all_of_them()), daemon=True).start()
     return times_ms, counting

@@ -180,7 +180,12 @@ def _class_archive(steps: Steps, java: Path, environment: dict[str, str]) -> dic
     if not tried.is_file():
         for old in VENV.glob("spark-*.jsa"):
             old.unlink()
-        steps.run("Java class archive", [str(PYTHON), "-m", "processors.archive", str(path)], cwd=ROOT, env=environment)
+        command = [str(PYTHON), "-m", "processors.archive", str(path)]
+        try:
+            steps.run("Java class archive", command, cwd=ROOT, env=environment)
+        except SetupError as error:
+            path.unlink(missing_ok=True)
+            say(f"· no class archive, tasks start some seconds later: {error}")
         tried.touch()
     return {"PLATFORM_JVM_ARCHIVE": str(path)} if path.is_file() else {}
 

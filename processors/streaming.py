@@ -139,6 +139,7 @@ class Engine:
         self.bus = Bus(self.client, spec.name)
         self.key = ""
         self._rows = 0
+        self._told_at = 0.0
         self._saved_at = time.monotonic()
         self._saver = checkpoint.Saver(context.state_dir / "state.npz", self._save_failed)
 
@@ -193,7 +194,7 @@ class Engine:
     def _fold_deliveries(self, query: StreamingQuery) -> None:
         waiting: dict[int, dict[int, Delivery]] = {}
         while not self.context.stopping.is_set():
-            self.bus_position()
+            self._tell_position()
             item = self.client.blpop([f"{self.key}:columns"], timeout=_WAIT_S)
             if item is None:
                 self._check(query)
@@ -292,10 +293,10 @@ class Engine:
             except redis.RedisError as error:
                 self._wait_for_redis(error)
 
-    def bus_position(self) -> None:
+    def _tell_position(self) -> None:
         """Tell the feed how far this reader is, a few times a second at most."""
         now = time.monotonic()
-        if now - getattr(self, "_told_at", 0.0) > _WAIT_S:
+        if now - self._told_at > _WAIT_S:
             self._told_at = now
             self.bus.follow(str(self.context.task), self.fold.seq)
 

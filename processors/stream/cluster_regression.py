@@ -119,7 +119,7 @@ class ClusterRegression(StreamProcessor[State]):
             memory.advance(state["stocks"], now.real, now.price, now.returns, now.amount)
             _cluster(state, now, params)
             _forecast(state, now)
-        state["last"] = {"run": header.run, "session": header.session, "time": header.time}
+        state["last"] = mark(header)
         return state, Result(_numbers(state, now, params), _stock_columns(state, now, codes))
 
     def _begin(self, state: State, header: Header, params: ClusterRegressionParams) -> State:
@@ -137,15 +137,20 @@ def lagged_returns_bp(window: Window) -> np.ndarray:
     logs = np.log(window.columns["price"])
     returns = np.diff(logs, axis=0)[::-1] * memory.BP
     newest_first = window.headers[::-1]
-    joined = [follows(older, newer) for newer, older in pairwise(newest_first)]
+    joined = [follows(mark(older), newer) for newer, older in pairwise(newest_first)]
     returns[~np.logical_and.accumulate(np.array(joined, dtype=bool))] = np.nan
     return returns
 
 
-def follows(older: Header, newer: Header) -> bool:
+def mark(header: Header) -> dict[str, Any]:
+    """Return what is remembered of a snapshot to tell whether another follows it."""
+    return {"run": header.run, "session": header.session, "time": header.time}
+
+
+def follows(last: dict[str, Any], newer: Header) -> bool:
     """Say whether a return from one snapshot to the other is one interval of one trading session."""
-    same = (older.run, older.session) == (newer.run, newer.session)
-    return same and newer.trading and newer.time - older.time == newer.interval_ms
+    same = (last["run"], last["session"]) == (newer.run, newer.session)
+    return same and newer.trading and newer.time - last["time"] == newer.interval_ms
 
 
 class _Now:
@@ -154,12 +159,7 @@ class _Now:
     def __init__(self, state: State, header: Header, rows: np.ndarray, columns: Columns):
         self.header, self.rows, self.count = header, rows, len(state["codes"])
         last = state["last"]
-        self.follows = bool(
-            last
-            and header.trading
-            and (last["run"], last["session"]) == (header.run, header.session)
-            and header.time - last["time"] == header.interval_ms
-        )
+        self.follows = last is not None and follows(last, header)
         self.present = np.zeros(self.count, dtype=bool)
         self.present[rows] = True
         self.price = self._spread(columns["price"])

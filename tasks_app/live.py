@@ -55,6 +55,10 @@ class Client:
         self._slots[topic].clear()
         self.put(topic, text)
 
+    def waits(self, topic: str) -> bool:
+        """Say whether something on a topic was not taken yet."""
+        return bool(self._slots.get(topic))
+
     def close(self) -> None:
         self.closing = True
         self._ready.set()
@@ -73,6 +77,10 @@ class StockView:
     def __init__(self, task: int, cluster: int | None, query: str):
         self.task, self.cluster, self.query = task, cluster, query.strip().upper()
         self._seen: dict[str, tuple] = {}
+
+    def forget(self) -> None:
+        """Show everything again: what was put last has not been sent."""
+        self._seen = {}
 
     def message(self, item_id: str, batch: pa.RecordBatch) -> dict[str, Any] | None:
         """Return the rows that changed, all of them the first time, None if nothing did."""
@@ -217,9 +225,13 @@ class Hub:
                 self._put_stocks(client, item_id, batch)
 
     def _put_stocks(self, client: Client, item_id: str, batch: pa.RecordBatch) -> None:
-        message = client.stocks.message(item_id, batch) if client.stocks else None
+        if client.stocks is None:
+            return
+        if client.waits("stocks"):  # changes build on one another: none may be dropped
+            client.stocks.forget()
+        message = client.stocks.message(item_id, batch)
         if message:
-            client.put("stocks", encode(message))
+            client.put_snapshot("stocks", encode(message))
 
     async def _tell_events(self, entries: list) -> None:
         for _, fields in entries:
@@ -236,7 +248,7 @@ class Hub:
                 text = encode({"type": "update", "topic": "tasks", "task": self._tasks[task]})
                 for client in self.clients:
                     if "tasks" in client.topics:
-                        client.put("tasks", text)
+                        client.put(f"tasks:{task}", text)  # a slot each: no task's news pushes out another's
 
     def _close_session(self, session: str) -> None:
         for client in self.clients:

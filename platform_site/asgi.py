@@ -2,7 +2,6 @@
 
 import os
 
-from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.asgi import get_asgi_application
 from django.urls import path
@@ -10,11 +9,11 @@ from django.urls import path
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "platform_site.settings")
 http = get_asgi_application()
 
-from tasks_app.consumers import LiveConsumer, SameOrigin  # noqa: E402 - Django must be set up first
+from tasks_app.consumers import Admission, LiveConsumer  # noqa: E402 - Django must be set up first
 
 application = ProtocolTypeRouter(
     {
         "http": http,
-        "websocket": SameOrigin(AuthMiddlewareStack(URLRouter([path("ws/live", LiveConsumer.as_asgi())]))),
+        "websocket": Admission(URLRouter([path("ws/live", LiveConsumer.as_asgi())])),
     }
 )

@@ -3,6 +3,7 @@
 docs/settings.md holds the table of variables; a test compares it with this file.
 """
 
+from datetime import timedelta
 from pathlib import Path
 
 import environ
@@ -54,7 +55,7 @@ RESULT_BYTES = _positive("RESULT_MB", 32) * 2**20
 PROCESSORS_FILE = Path(env.str("PROCESSORS_FILE", default=str(BASE_DIR / "processors.toml")))
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "platform_site.apps.SiteConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -63,10 +64,13 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "rest_framework",
     "drf_spectacular",
+    "knox",
+    "axes",
     "channels",
     "tasks_app",
 ]
 MIDDLEWARE = [
+    "tasks_app.audit.remember_origin",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -75,6 +79,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "platform_site.urls"
 ASGI_APPLICATION = "platform_site.asgi.application"
@@ -107,6 +112,23 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "tasks_app.roles.RoleBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+# Five wrong passwords for a name from one address close it for a quarter of an hour. The pair is what is counted: by
+# name alone, anybody could lock an admin out.
+AXES_FAILURE_LIMIT = 5
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_RESET_ON_SUCCESS = True
+AXES_LOCKOUT_CALLABLE = "tasks_app.api.problems.locked_out"
+AXES_VERBOSE = False
+KNOX_TOKEN_MODEL = "tasks_app.ApiToken"
+REST_KNOX = {"AUTH_HEADER_PREFIX": "Bearer", "TOKEN_PREFIX": "lsp_"}
+MIGRATION_MODULES = {"knox": None}  # its only table is replaced by ours
+CSRF_FAILURE_VIEW = "tasks_app.api.problems.csrf_failed"
 LOGIN_URL = "/login"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
@@ -128,16 +150,34 @@ WHITENOISE_MAX_AGE = 3600
 WHITENOISE_USE_FINDERS = True
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["tasks_app.api.permissions.ViewerReadsOperatorWrites"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "tasks_app.tokens.Bearer",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["tasks_app.api.permissions.ByRole"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.PageNumberPagination",
+    "DEFAULT_PAGINATION_CLASS": "tasks_app.api.paging.Pages",
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "tasks_app.api.problems.handle",
-    "PAGE_SIZE": 50,
+    # By address, whatever the name; the lock-out above is by name and address.
+    "DEFAULT_THROTTLE_RATES": {"login": "60/min"},
+    "NUM_PROXIES": 0,  # the server in front of Django has put the client's address into REMOTE_ADDR
 }
-SPECTACULAR_SETTINGS = {"TITLE": "Live stock platform", "VERSION": VERSION}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Live stock platform",
+    "DESCRIPTION": "Start, stop and watch the tasks of a live stock platform. docs/protocol.md says more in words.",
+    "VERSION": VERSION,
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": ["tasks_app.api.schema.document_problems"],
+    "ENUM_NAME_OVERRIDES": {
+        "KindEnum": "tasks_app.models.KIND_CHOICES",
+        "StatusEnum": "tasks_app.models.STATUS_CHOICES",
+    },
+}
 
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1)
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True

@@ -7,6 +7,8 @@ from tasks_app import views
 
 urlpatterns = [
     path("admin/", admin.site.urls),
-    path("api/", include("tasks_app.api.urls")),
+    path("", include("tasks_app.api.urls")),
     re_path(r"^(?!api/|admin/|static/|ws/).*$", views.page, name="page"),
 ]
+handler404 = "tasks_app.api.problems.not_found"
+handler500 = "tasks_app.api.problems.failed"

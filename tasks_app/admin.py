@@ -7,23 +7,17 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin import helpers
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
-from django.utils.html import format_html
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
-from tasks_app import results, roles, services
-from tasks_app.models import Feed, Processor, Task, TaskEvent
-
-admin.site.site_header = admin.site.site_title = "Live stock platform"
-
-_COLOURS = {
-    "Initial": "#6b7280",
-    "Started": "#2563eb",
-    "Running": "#059669",
-    "Finished": "#4b5563",
-    "Stopped": "#b45309",
-    "Terminated": "#dc2626",
-}
+from tasks_app import audit, logs, results, roles, services
+from tasks_app.models import ApiToken, AuditRecord, Feed, Processor, Task, TaskEvent
+from tasks_app.roles import May
 
 
 class ReadOnly(admin.ModelAdmin):
@@ -50,73 +44,149 @@ class EventInline(admin.TabularInline):
 @admin.register(Task)
 class TaskAdmin(ReadOnly):
     list_display = ("id", "processor", "feed", "state", "attempt", "told", "reason", "created_by", "created_at")
-    list_filter = ("status", "kind", "processor", "feed")
-    search_fields = ("id", "processor__name", "feed__name", "reason")
+    list_filter = ("status", "kind", "processor", "feed", ("created_at", admin.DateFieldListFilter))
+    search_fields = ("id", "processor__name", "processor__title", "feed__name", "reason", "created_by__username")
+    search_help_text = "number, processor, feed, reason or who made it"
     list_select_related = ("processor", "feed", "created_by")
     inlines = [EventInline]
     actions = ["start_tasks", "stop_tasks", "retry_tasks", "retry_tasks_fresh"]
     fieldsets = [
-        (None, {"fields": ("processor", "feed", "state", "attempt", "reason", "told")}),
+        (None, {"fields": ("processor", "feed", "state", "attempt", "reason", "told", "log_files")}),
         ("Order", {"fields": ("params", "on_loss", "created_by", "created_at")}),
         (
             "Times",
             {"fields": ("queued_at", "started_at", "running_at", "ended_at", "stop_requested_by", "stop_reason")},
         ),
-        ("Error", {"fields": ("error", "code_hash")}),
+        ("Error", {"fields": ("masked_error", "code_hash")}),
     ]
 
-    @admin.display(description="status", ordering="status")
-    def state(self, task: Task) -> str:
-        text = "stopping" if task.stopping else task.status
-        return format_html('<b style="color:{}">{}</b>', _COLOURS[task.status], text)
+    class Media:
+        css = {"all": ["tasks_app/admin.css"]}
+        js = ["tasks_app/admin_live.js"]
 
-    @admin.display(description="progress")
-    def told(self, task: Task) -> str:
-        progress = (results.default().progress(task.pk) if task.status == "Running" else None) or task.progress
-        return ", ".join(
-            f"{name} {json.dumps(value)}" for name, value in progress.items() if not isinstance(value, dict)
+    # ---- what is shown
+
+    @admin.display(description="status", ordering="status")
+    def state(self, task: Task) -> SafeString:
+        text = "stopping" if task.stopping else task.status
+        return format_html(
+            '<b class="task-status is-{}" data-task="{}" data-shows="status">{}</b>', task.status, task.pk, text
         )
 
-    @admin.action(description="Start")
-    def start_tasks(self, request: HttpRequest, chosen: QuerySet[Task]) -> None:
-        self._each(request, chosen, services.start_task, "start asked for")
+    @admin.display(description="progress")
+    def told(self, task: Task) -> SafeString:
+        progress = (results.default().progress(task.pk) if task.status == "Running" else None) or task.progress
+        facts = ", ".join(
+            f"{name} {json.dumps(value)}" for name, value in progress.items() if not isinstance(value, dict)
+        )
+        return format_html('<span data-task="{}" data-shows="progress">{}</span>', task.pk, facts)
 
-    @admin.action(description="Stop")
-    def stop_tasks(self, request: HttpRequest, chosen: QuerySet[Task]) -> None:
-        self._each(request, chosen, services.stop, "stop asked for")
+    @admin.display(description="logs")
+    def log_files(self, task: Task) -> SafeString:
+        links = [(f"/api/tasks/{task.pk}/log?download=1&attempt={each}", each) for each in logs.attempts(task.pk)]
+        return format_html_join(", ", '<a href="{}">attempt {}</a>', links)
 
-    @admin.action(description="Retry: a new attempt that goes on from the checkpoint")
-    def retry_tasks(self, request: HttpRequest, chosen: QuerySet[Task]) -> None:
-        self._each(request, chosen, services.retry, "new attempt asked for")
+    @admin.display(description="error")
+    def masked_error(self, task: Task) -> SafeString:
+        return format_html("<pre>{}</pre>", logs.mask(task.error))
 
-    @admin.action(description="Retry fresh: a new attempt that begins anew")
-    def retry_tasks_fresh(self, request: HttpRequest, chosen: QuerySet[Task]) -> None:
-        self._each(request, chosen, lambda task, user: services.retry(task, user=user, fresh=True), "begins anew")
+    # ---- what is done
 
-    def _each(self, request: HttpRequest, chosen: QuerySet[Task], call: Callable[..., Any], done: str) -> None:
-        if not roles.may_operate(request.user):
-            self.message_user(request, "this needs the role operator or admin", messages.ERROR)
-            return
+    def has_run_permission(self, request: HttpRequest) -> bool:
+        return roles.may(request.user, May.RUN)
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        if request.method == "POST" and not self.has_run_permission(request):
+            action = request.POST.get("action", "")
+            audit.write(action, user=request.user, target=request.path, outcome="refused", details=f"needs {May.RUN}")
+            raise PermissionDenied
+        return super().changelist_view(request, extra_context)
+
+    @admin.action(description="Start …", permissions=["run"])
+    def start_tasks(self, request: HttpRequest, chosen: QuerySet[Task]) -> HttpResponse | None:
+        return self._each(request, chosen, "start", services.start_task)
+
+    @admin.action(description="Stop …", permissions=["run"])
+    def stop_tasks(self, request: HttpRequest, chosen: QuerySet[Task]) -> HttpResponse | None:
+        reason = request.POST.get("reason", "")
+        return self._each(request, chosen, "stop", lambda task, user: services.stop(task, user=user, reason=reason))
+
+    @admin.action(description="Retry: a new attempt that goes on from the checkpoint …", permissions=["run"])
+    def retry_tasks(self, request: HttpRequest, chosen: QuerySet[Task]) -> HttpResponse | None:
+        return self._each(request, chosen, "retry", services.retry)
+
+    @admin.action(description="Retry fresh: a new attempt that begins anew …", permissions=["run"])
+    def retry_tasks_fresh(self, request: HttpRequest, chosen: QuerySet[Task]) -> HttpResponse | None:
+        return self._each(request, chosen, "retry", lambda task, user: services.retry(task, user=user, fresh=True))
+
+    def _each(
+        self, request: HttpRequest, chosen: QuerySet[Task], verb: str, call: Callable[..., Any]
+    ) -> HttpResponse | None:
+        """Ask before anything is done; then do it to each task, and say of each what came of it."""
+        if "confirmed" not in request.POST:
+            return self._confirmation(request, chosen, verb)
         for task in chosen:
             try:
                 call(task, user=request.user)
-                self.message_user(request, f"{task}: {done}")
+                self.message_user(request, f"{task}: {verb} asked for")
             except services.Conflict as conflict:
                 self.message_user(request, str(conflict), messages.WARNING)
+        return None
+
+    def _confirmation(self, request: HttpRequest, chosen: QuerySet[Task], verb: str) -> HttpResponse:
+        fitting = [task for task in chosen if verb in services.allowed_actions(task)]
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"{verb.capitalize()} {len(fitting)} of {len(chosen)} tasks?",
+            "opts": self.model._meta,
+            "verb": verb,
+            "action": request.POST["action"],
+            "fitting": fitting,
+            "others": [task for task in chosen if task not in fitting],
+            "action_checkbox_name": helpers.ACTION_CHECKBOX_NAME,
+            "fresh": request.POST["action"] == "retry_tasks_fresh",
+        }
+        return TemplateResponse(request, "admin/tasks_app/task/confirm.html", context)
 
 
 @admin.register(TaskEvent)
 class TaskEventAdmin(ReadOnly):
     list_display = ("at", "task", "attempt", "kind", "before", "after", "actor", "reason")
-    list_filter = ("kind", "after", "actor")
+    list_filter = ("kind", "after", "actor", ("at", admin.DateFieldListFilter))
+    search_fields = ("task__id", "actor", "reason")
+    list_select_related = ("task", "task__processor")
 
 
 @admin.register(Processor)
 class ProcessorAdmin(ReadOnly):
     list_display = ("name", "kind", "title", "class_path", "enabled", "checked_at")
     list_filter = ("kind", "enabled")
+    search_fields = ("name", "title", "description")
 
 
 @admin.register(Feed)
 class FeedAdmin(admin.ModelAdmin):
     list_display = ("name", "title", "processor", "interval_ms", "zone", "calendar", "simulated")
+    list_filter = ("processor", "simulated", "calendar")
+    search_fields = ("name", "title")
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(ReadOnly):
+    """Everybody's tokens; deleting one revokes it and closes what it opened."""
+
+    list_display = ("name", "user", "created", "expiry", "last_used_at")
+    list_filter = ("user", "expiry")
+    search_fields = ("name", "user__username")
+    fields = ("name", "user", "created", "expiry", "last_used_at")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return roles.may(request.user, May.MANAGE)
+
+
+@admin.register(AuditRecord)
+class AuditRecordAdmin(ReadOnly):
+    list_display = ("at", "who", "ip", "through", "action", "target", "outcome", "details")
+    list_filter = ("outcome", "action", ("at", admin.DateFieldListFilter))
+    search_fields = ("who", "ip", "target", "details")
+    date_hierarchy = "at"

@@ -1,7 +1,4 @@
-from typing import Any
-
 from django.apps import AppConfig
-from django.contrib.auth.signals import user_logged_out
 
 
 class TasksConfig(AppConfig):
@@ -9,11 +6,6 @@ class TasksConfig(AppConfig):
     verbose_name = "Live stock platform"
 
     def ready(self) -> None:
-        user_logged_out.connect(_close_sockets, dispatch_uid="close-sockets")
+        from tasks_app import signals
 
-
-def _close_sockets(sender: Any, request: Any, user: Any, **_: Any) -> None:
-    from tasks_app import results
-
-    if request.session.session_key:
-        results.announce_logout(request.session.session_key)
+        signals.connect()

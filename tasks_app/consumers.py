@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import redis
 import structlog
 from asgiref.sync import sync_to_async
-from channels.auth import get_user
 from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.sessions import SessionMiddlewareStack
 from django.utils import timezone
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
+from tasks_app import roles, tokens
 from tasks_app.live import HUB, Client, StockView, encode
+from tasks_app.messages import (
+    CLIENT,
+    ClientMessage,
+    Ping,
+    SubscribeResults,
+    SubscribeStocks,
+    SubscribeTasks,
+    Unsubscribe,
+    sort_of,
+)
 
 log = structlog.get_logger()
 
@@ -23,13 +35,21 @@ CHECK_EVERY_S = 60.0
 NOT_LOGGED_IN = 4401
 
 
-class SameOrigin:
-    """Refuse a websocket whose Origin is missing or another site's: cookies alone would let any page connect."""
+class Admission:
+    """Let in who shows a one-time ticket, or a page of this very site with its session.
+
+    A websocket whose Origin is missing or another site's gets no further: cookies alone would let any page connect.
+    """
 
     def __init__(self, inner: Any):
-        self.inner = inner
+        self.by_ticket, self.by_session = inner, SessionMiddlewareStack(inner)
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        ticket = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("ticket")
+        if ticket:
+            credential = await sync_to_async(_redeem, thread_sensitive=False)(ticket[0])
+            await self.by_ticket({**scope, "credential": credential}, receive, send)
+            return
         headers = dict(scope.get("headers", []))
         origin = headers.get(b"origin", b"").decode("latin-1")
         host = headers.get(b"host", b"").decode("latin-1")
@@ -37,7 +57,19 @@ class SameOrigin:
             log.warning("websocket refused", origin=origin or "missing", host=host)
             await send({"type": "websocket.close", "code": 4403})
             return
-        await self.inner(scope, receive, send)
+        await self.by_session(scope, receive, send)
+
+
+def _redeem(ticket: str) -> str:
+    try:
+        return tokens.redeem_ticket(ticket) or ""
+    except redis.RedisError:
+        return ""  # closed like any bad ticket: the client asks for another one
+
+
+def _credential(scope: dict[str, Any]) -> str:
+    found = scope.get("credential")
+    return found if found is not None else f"session:{scope['session'].session_key or ''}"
 
 
 class BadMessage(Exception):
@@ -49,12 +81,12 @@ class LiveConsumer(AsyncWebsocketConsumer):
 
     async def connect(self) -> None:
         await self.accept()
-        user = self.scope["user"]
-        if not user.is_authenticated:
+        credential = _credential(self.scope)
+        user = await _who_may_look(credential)
+        if user is None:
             await self.close(code=NOT_LOGGED_IN)
             return
-        session = self.scope.get("session")
-        self.client = Client(session.session_key if session else None)
+        self.client = Client(credential)
         HUB.join(self.client)
         self._helpers = [asyncio.create_task(self._send_all()), asyncio.create_task(self._check_right())]
         await self.send(encode({"type": "hello", "user": user.get_username(), "now": timezone.now().isoformat()}))
@@ -75,24 +107,20 @@ class LiveConsumer(AsyncWebsocketConsumer):
         except redis.RedisError:
             await self.send(encode({"type": "error", "detail": "Redis does not answer; try again in a moment"}))
 
-    async def _follow(self, client: Client, message: dict[str, Any]) -> None:
-        kind, topic = message.get("type"), message.get("topic")
-        if kind == "ping":
-            await self.send(encode({"type": "pong"}))
-        elif kind == "unsubscribe":
-            HUB.unfollow(client, f"results:{_number(message, 'task')}" if topic == "results" else str(topic))
-        elif kind != "subscribe":
-            raise BadMessage(f"type {kind!r}: expected subscribe, unsubscribe or ping")
-        elif topic == "tasks":
-            await HUB.follow_tasks(client)
-        elif topic == "results":
-            await HUB.follow_results(client, _number(message, "task"), _item_id(message.get("after")))
-        elif topic == "stocks":
-            cluster = None if message.get("cluster") is None else _number(message, "cluster")
-            view = StockView(_number(message, "task"), cluster, str(message.get("query") or ""))
-            await HUB.follow_stocks(client, view)
-        else:
-            raise BadMessage(f"topic {topic!r}: expected tasks, results or stocks")
+    async def _follow(self, client: Client, message: ClientMessage) -> None:
+        match message:
+            case Ping():
+                await self.send(encode({"type": "pong"}))
+            case Unsubscribe(topic="results", task=task):
+                HUB.unfollow(client, f"results:{task}")
+            case Unsubscribe(topic=topic):
+                HUB.unfollow(client, topic)
+            case SubscribeTasks():
+                await HUB.follow_tasks(client)
+            case SubscribeResults(task=task, after=after):
+                await HUB.follow_results(client, task, after)
+            case SubscribeStocks(task=task, cluster=cluster, query=query):
+                await HUB.follow_stocks(client, StockView(task, cluster, query))
 
     async def _send_all(self) -> None:
         """Send what waits; cut a client that has not read for 15 s."""
@@ -109,36 +137,32 @@ class LiveConsumer(AsyncWebsocketConsumer):
 
     async def _check_right(self) -> None:
         """Ask again each minute whether the user may still look."""
+        assert self.client is not None
         while True:
             await asyncio.sleep(CHECK_EVERY_S)
-            user = await get_user(self.scope)
-            exists = await sync_to_async(self.scope["session"].exists)(self.scope["session"].session_key)
-            if not (user.is_authenticated and user.is_active and exists):
+            if await _who_may_look(self.client.credential) is None:
                 await self.close(code=NOT_LOGGED_IN)
                 return
 
 
-def _parse(text: str | None) -> dict[str, Any]:
+@sync_to_async
+def _who_may_look(credential: str) -> Any:
+    """Return the user behind a session or token, None for one that has ended or may not look."""
+    user = tokens.holder(credential)
+    return user if user is not None and roles.may(user, roles.May.LOOK) else None
+
+
+def _parse(text: str | None) -> ClientMessage:
     try:
-        message = json.loads(text or "")
-    except json.JSONDecodeError as error:
-        raise BadMessage(f"not JSON: {error}") from error
-    if not isinstance(message, dict):
-        raise BadMessage("expected a JSON object")
-    return message
+        return CLIENT.validate_json(text or "", strict=True)
+    except ValidationError as error:
+        raise BadMessage("; ".join(map(_explain, error.errors()))) from error
 
 
-def _number(message: dict[str, Any], name: str) -> int:
-    value = message.get(name)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise BadMessage(f"{name} is {value!r}: expected a whole number")
-    return value
-
-
-def _item_id(value: Any) -> str | None:
-    if value is None:
-        return None
-    first, _, second = str(value).partition("-")
-    if not (first.isdigit() and second.isdigit()):
-        raise BadMessage(f"after is {value!r}: expected an id such as 1700000000000-0")
-    return str(value)
+def _explain(error: ErrorDetails) -> str:
+    if error["type"] == "json_invalid":
+        return f"not JSON: {error['msg']}"
+    if error["type"].startswith("union_tag"):
+        return f"{sort_of(error['input'])!r}: expected {error['ctx']['expected_tags']}"
+    place = ".".join(map(str, error["loc"][1:]))
+    return f"{place} is {error['input']!r}: {error['msg']}"

@@ -96,4 +96,4 @@ def note(task: Task, kind: str, *, actor: str, reason: str = "", details: dict[s
         reason=reason[:500],
         details=details or {},
     )
-    results.announce_task(task.pk)
+    transaction.on_commit(lambda: results.announce_task(task.pk))

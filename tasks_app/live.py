@@ -38,8 +38,8 @@ def encode(message: dict[str, Any]) -> str:
 class Client:
     """One websocket's side: what it follows, and what waits to be sent to it."""
 
-    def __init__(self, session: str | None):
-        self.session = session
+    def __init__(self, credential: str):
+        self.credential = credential  # the session or token that let it in
         self.topics: set[str] = set()
         self.stocks: StockView | None = None
         self.closing = False
@@ -236,8 +236,8 @@ class Hub:
     async def _tell_events(self, entries: list) -> None:
         for _, fields in entries:
             kind = fields[b"kind"].decode()
-            if kind == "logout":
-                self._close_session(fields[b"session"].decode())
+            if kind == "ended":
+                self._close(fields[b"credential"].decode())
                 continue
             task = int(fields[b"task"])
             if kind == "progress" and task in self._tasks:
@@ -250,9 +250,9 @@ class Hub:
                     if "tasks" in client.topics:
                         client.put(f"tasks:{task}", text)  # a slot each: no task's news pushes out another's
 
-    def _close_session(self, session: str) -> None:
+    def _close(self, credential: str) -> None:
         for client in self.clients:
-            if client.session == session:
+            if client.credential == credential:
                 client.close()
 
 

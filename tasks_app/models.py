@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any, NoReturn
+
 from django.conf import settings
+from django.core.validators import validate_slug
 from django.db import models
 from django.db.models import Q
+from knox.models import AbstractAuthToken
 
 from tasks_app.states import ENDED, LIVE, Ending, Status
 
 STATUS_CHOICES = [(status.value, status.value) for status in Status]
+KIND_CHOICES = [(kind, kind) for kind in ("feed", "stream", "batch")]
 
 
 class Processor(models.Model):
     """A registered processor: what ``processors.toml`` names, as found by the last check in a fresh process."""
 
     name = models.CharField(max_length=64, unique=True)
-    kind = models.CharField(max_length=8, choices=[(kind, kind) for kind in ("feed", "stream", "batch")])
+    kind = models.CharField(max_length=8, choices=KIND_CHOICES)
     class_path = models.CharField(max_length=200)
     title = models.CharField(max_length=100, blank=True)
     description = models.TextField(blank=True)
@@ -140,3 +145,72 @@ class TaskEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.before}→{self.after}" if self.after else self.kind
+
+
+class ApiToken(AbstractAuthToken):
+    """What a program shows instead of a session. Only its hash is kept: the token itself is told once, when made."""
+
+    name = models.CharField(max_length=64, validators=[validate_slug])
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-created"]
+        verbose_name = "API token"
+        constraints = [models.UniqueConstraint(fields=["user", "name"], name="token_names_are_a_users_own")]
+
+    def __str__(self) -> str:
+        return f"{self.user.get_username()}/{self.name}"
+
+
+class IdempotencyKey(models.Model):
+    """The key of a request that created a task: the same request again gives the same task."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    key = models.CharField(max_length=200)
+    fingerprint = models.CharField(max_length=64, help_text="SHA-256 of the request's body")
+    task = models.ForeignKey(Task, null=True, on_delete=models.CASCADE, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "key"], name="a_key_is_used_once")]
+
+
+class NeverChanged(Exception):
+    """A record of the audit was to be changed or deleted."""
+
+
+class _WriteOnce(models.QuerySet["AuditRecord"]):
+    def update(self, **fields: Any) -> NoReturn:
+        raise NeverChanged("records of the audit are written once")
+
+    def delete(self) -> NoReturn:
+        raise NeverChanged("records of the audit are never deleted")
+
+
+class AuditRecord(models.Model):
+    """Who did, or tried to do, what, when, from where. Names, not keys: it outlives whom and what it tells of."""
+
+    at = models.DateTimeField(auto_now_add=True, db_index=True)
+    who = models.CharField(max_length=150, blank=True, help_text="User name, as given where nobody was logged in")
+    ip = models.GenericIPAddressField(null=True)
+    through = models.CharField(max_length=80, blank=True, help_text="Session, token or the admin")
+    action = models.CharField(max_length=32, db_index=True)
+    target = models.CharField(max_length=200, blank=True)
+    outcome = models.CharField(max_length=8, choices=[(o, o) for o in ("done", "refused", "failed")])
+    details = models.TextField(blank=True)
+
+    objects = _WriteOnce.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.who or 'somebody'}: {self.action} {self.target} {self.outcome}"
+
+    def save(self, *args: Any, **given: Any) -> None:
+        if self.pk is not None:
+            raise NeverChanged("records of the audit are written once")
+        super().save(*args, **given)
+
+    def delete(self, *args: Any, **given: Any) -> NoReturn:
+        raise NeverChanged("records of the audit are never deleted")

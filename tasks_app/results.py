@@ -8,6 +8,7 @@
 ``alive:<worker>``      a worker's sign of life, with an expiry
 ``events``              news for the web processes: a task changed, a task told progress
 ``orders``              orders for the workers: stop, change a live parameter
+``ticket:<hash>``       session or token behind a one-time ticket for the websocket
 ======================  ============================================================================================
 """
 
@@ -161,6 +162,16 @@ class Results:
     def alive(self, worker: str) -> bool:
         return bool(self.client.exists(f"alive:{worker}"))
 
+    # ---- tickets
+
+    def put_ticket(self, ticket_hash: str, credential: str, seconds: int) -> None:
+        self.client.set(f"ticket:{ticket_hash}", credential, ex=seconds)
+
+    def take_ticket(self, ticket_hash: str) -> str | None:
+        """Return what stands behind a ticket and forget it, in one step."""
+        found = self.client.getdel(f"ticket:{ticket_hash}")
+        return found.decode() if found else None
+
 
 def _item(entry: tuple[bytes, dict[bytes, bytes]]) -> Item:
     key, fields = entry
@@ -183,9 +194,9 @@ def announce_task(task: int) -> None:
         return
 
 
-def announce_logout(session: str) -> None:
-    """Tell every web process to close the sockets of a session that has ended."""
+def announce_end(credential: str) -> None:
+    """Tell every web process to close the sockets of a session or token that has ended."""
     try:
-        default().client.xadd("events", {"kind": "logout", "session": session}, maxlen=NEWS_LENGTH)
+        default().client.xadd("events", {"kind": "ended", "credential": credential}, maxlen=NEWS_LENGTH)
     except redis.RedisError:
         return

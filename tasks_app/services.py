@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
 
 import jsonschema
 import redis
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from tasks_app import jobs, lifecycle, results
+from tasks_app import audit, jobs, lifecycle, registry, results
 from tasks_app.lifecycle import TransitionConflict
-from tasks_app.models import Feed, Processor, Task
+from tasks_app.models import Feed, IdempotencyKey, Processor, Task
 from tasks_app.states import ENDED, LIVE, Status, actions
 
 
@@ -27,11 +33,85 @@ class Conflict(Exception):
     """The task's state forbids it; the message says what the state is and what would be allowed."""
 
 
+KEYS_KEPT = timedelta(hours=24)
+Given = ParamSpec("Given")
+
+
+@contextmanager
+def _refusals_written(action: str, target: Any, user: Any) -> Iterator[None]:
+    try:
+        yield
+    except (Conflict, Invalid) as refusal:
+        if user is not None:
+            audit.write(action, user=user, target=target, outcome="refused", details=str(refusal))
+        raise
+
+
+def _audited(
+    action: str,
+) -> Callable[[Callable[Concatenate[Task, Given], Task]], Callable[Concatenate[Task, Given], Task]]:
+    """Write down what a person asked of a task, also when it was refused. The platform's own acts are events only."""
+
+    def wrap(call: Callable[Concatenate[Task, Given], Task]) -> Callable[Concatenate[Task, Given], Task]:
+        @wraps(call)
+        def audited(task: Task, /, *args: Given.args, **given: Given.kwargs) -> Task:
+            user = given.get("user")
+            with _refusals_written(action, task, user):
+                done = call(task, *args, **given)
+            if user is not None:
+                told = {name: value for name, value in given.items() if name != "user" and value}
+                audit.write(action, user=user, target=task, details=json.dumps(told) if told else "")
+            return done
+
+        return audited
+
+    return wrap
+
+
+def create_once(key: str, request: dict[str, Any], *, user: Any) -> tuple[Task, bool]:
+    """Create a task for the first request with a key; return it, and whether it was there already.
+
+    Raises Invalid when the key came with another request. Of two that race, the second waits for the first.
+    """
+    if not 0 < len(key) <= 200 or not key.isprintable():
+        raise Invalid({"Idempotency-Key": [f"{key[:40]!r}: expected 1 to 200 printable characters"]})
+    body = json.dumps(request, sort_keys=True)
+    fingerprint = hashlib.sha256(body.encode()).hexdigest()
+    IdempotencyKey.objects.filter(created_at__lt=timezone.now() - KEYS_KEPT).delete()
+    with _refusals_written("create", request["processor"], user):
+        try:
+            with transaction.atomic():
+                used = IdempotencyKey.objects.create(user=user, key=key, fingerprint=fingerprint)
+                used.task = task = _create(**request, user=user)
+                used.save(update_fields=["task"])
+        except IntegrityError:
+            return _created_before(key, fingerprint, user), True
+    audit.write("create", user=user, target=task, details=f"with the key {key}")
+    return task, False
+
+
+def _created_before(key: str, fingerprint: str, user: Any) -> Task:
+    found = IdempotencyKey.objects.select_related("task").get(user=user, key=key)
+    if found.fingerprint != fingerprint:
+        raise Invalid({"Idempotency-Key": [f"{key!r} came with another request before: expected a new key"]})
+    assert found.task is not None  # written in the same transaction
+    return found.task
+
+
 def create(*, processor: str, feed: str | None, params: dict[str, Any], user: Any = None, start: bool = True) -> Task:
     """Create a task of a processor by its name, on a feed by its name, and start it if asked to.
 
-    Raises Invalid for an unknown name or parameters that do not fit the processor's schema.
+    Raises Invalid for an unknown name or parameters that do not fit the processor's schema, Conflict for a feed that
+    has a live task; then there is no task.
     """
+    with _refusals_written("create", processor, user):
+        task = _create(processor=processor, feed=feed, params=params, user=user, start=start)
+    if user is not None:
+        audit.write("create", user=user, target=task, details="" if start else "not started")
+    return task
+
+
+def _create(*, processor: str, feed: str | None, params: dict[str, Any], user: Any, start: bool) -> Task:
     chosen = Processor.objects.filter(name=processor, enabled=True).first()
     if chosen is None:
         raise Invalid({"processor": [f"{processor!r} is not a registered processor"]})
@@ -40,7 +120,7 @@ def create(*, processor: str, feed: str | None, params: dict[str, Any], user: An
     with transaction.atomic():
         task = Task.objects.create(processor=chosen, kind=chosen.kind, feed=source, params=full, created_by=user)
         lifecycle.note(task, "created", actor=actor_name(user))
-    return start_task(task, user=user) if start else task
+        return _start(task, user) if start else task
 
 
 def _feed(processor: Processor, name: str | None) -> Feed | None:
@@ -70,8 +150,13 @@ def validate(processor: Processor, params: dict[str, Any]) -> dict[str, Any]:
     return full
 
 
+@_audited("start")
 def start_task(task: Task, *, user: Any = None) -> Task:
     """Ask for an Initial task to be run: it waits in the queue of its kind until a worker takes it."""
+    return _start(task, user)
+
+
+def _start(task: Task, user: Any) -> Task:
     if task.kind == "feed":
         _only_one(task)
     asked = Task.objects.filter(pk=task.pk, status=Status.INITIAL, queued_at=None, attempt=task.attempt)
@@ -93,8 +178,13 @@ def _only_one(task: Task) -> None:
         )
 
 
+@_audited("stop")
 def stop(task: Task, *, user: Any = None, reason: str = "") -> Task:
     """Ask for a task to be stopped. What waits is stopped at once; what runs has two seconds."""
+    return _stop(task, user, reason)
+
+
+def _stop(task: Task, user: Any, reason: str) -> Task:
     if task.status == Status.INITIAL and task.queued_at:
         return _stop_waiting(task, user, reason)
     values = {
@@ -119,13 +209,14 @@ def _stop_waiting(task: Task, user: Any, reason: str) -> Task:
         )
     except TransitionConflict:
         task.refresh_from_db()
-        return stop(task, user=user, reason=reason) if task.status in LIVE else _raise(_forbidden(task, "stop"))
+        return _stop(task, user, reason) if task.status in LIVE else _raise(_forbidden(task, "stop"))
 
 
 def _raise(text: str) -> Task:
     raise Conflict(text)
 
 
+@_audited("retry")
 def retry(task: Task, *, user: Any = None, fresh: bool = False, actor: str = "", reason: str = "") -> Task:
     """Make a new attempt of an ended task. It goes on from its checkpoint unless ``fresh``."""
     if task.status not in ENDED:
@@ -142,11 +233,12 @@ def retry(task: Task, *, user: Any = None, fresh: bool = False, actor: str = "",
                 attempt=task.attempt + 1,
                 fresh=fresh,
             )
-            return start_task(task, user=user)
+            return _start(task, user)
     except TransitionConflict as conflict:
         raise Conflict(str(conflict)) from conflict
 
 
+@_audited("set live")
 def set_live(task: Task, *, name: str, value: Any, user: Any = None) -> Task:
     """Change a live parameter of a running task; it takes effect between two snapshots and stays for new attempts."""
     if name not in task.processor.live_params:
@@ -159,6 +251,17 @@ def set_live(task: Task, *, name: str, value: Any, user: Any = None) -> Task:
     lifecycle.note(task, "change", actor=actor_name(user), details={name: value})
     _order(task, {"change": {name: value}})
     return task
+
+
+def reload_processors(*, user: Any = None) -> list[str]:
+    """Check ``processors.toml`` and swap the registry, all or nothing; return the names that are in it now."""
+    try:
+        names = registry.reload()
+    except registry.RegistryError as error:
+        audit.write("reload", user=user, target="processors", outcome="failed", details=str(error))
+        raise
+    audit.write("reload", user=user, target="processors", details=", ".join(names))
+    return names
 
 
 def _order(task: Task, order: dict[str, Any]) -> None:

@@ -29,7 +29,7 @@ from django.db import DatabaseError, close_old_connections
 from processors.bus import connect
 from processors.scratch import scratch_path
 from processors.snapshot import FeedSpec
-from tasks_app import lifecycle, results
+from tasks_app import lifecycle, logs, results
 from tasks_app.lifecycle import TransitionConflict
 from tasks_app.models import Feed, Task
 from tasks_app.states import Ending, Status
@@ -158,9 +158,9 @@ class Supervisor:
         return min(next_tick, self.stop_by) if self.stop_by else next_tick
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        directory = settings.STATE_DIR / "tasks" / str(self.task.pk)
+        log_path = logs.path_of(self.task.pk, self.task.attempt)
+        directory = log_path.parent
         directory.mkdir(parents=True, exist_ok=True)
-        log_path = directory / f"attempt-{self.task.attempt}.log"
         environment = {
             **os.environ,
             "PLATFORM_TASK": f"{self.task.pk}.{self.task.attempt}",

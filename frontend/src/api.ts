@@ -130,6 +130,7 @@ export const api = {
   retry: (id: number, fresh: boolean) => call<Task>('POST', `tasks/${id}/retry`, { fresh }),
   setLive: (id: number, name: string, value: unknown) =>
     call<unknown>('POST', `tasks/${id}/live`, { name, value }),
-  events: (id: number) => call<TaskEvent[]>('GET', `tasks/${id}/events`),
+  events: (id: number) =>
+    call<{ results: TaskEvent[] }>('GET', `tasks/${id}/events?page_size=500`).then((page) => page.results),
   result: (id: number) => call<Item>('GET', `tasks/${id}/result`),
 }

@@ -4,28 +4,76 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
-from tasks_app import services
-from tasks_app.models import Feed, Processor, Task, TaskEvent
+from tasks_app import logs, messages, services
+from tasks_app.models import ApiToken, Feed, Processor, Task, TaskEvent
+from tasks_app.states import Status
 
 
+def _example(name: str, value: Any, **given: Any) -> Any:
+    """Decorate a serializer with what its JSON looks like."""
+    return extend_schema_serializer(examples=[OpenApiExample(name, value=value, **given)])
+
+
+_TASK = {
+    "id": 7,
+    "processor": "cluster_regression",
+    "title": "Clusters and regression",
+    "kind": "stream",
+    "feed": "ashare",
+    "params": {"k": 4, "window": 3},
+    "status": "Running",
+    "stopping": False,
+    "attempt": 1,
+    "reason": "",
+    "error": "",
+    "created_by": "admin",
+    "created_at": "2026-11-23T09:30:00Z",
+    "queued_at": "2026-11-23T09:30:00Z",
+    "started_at": "2026-11-23T09:30:01Z",
+    "running_at": "2026-11-23T09:30:04Z",
+    "ended_at": None,
+    "progress": {"snapshots": 138},
+    "actions": ["stop"],
+    "live_params": ["k"],
+}
+
+
+@_example(
+    "A processor",
+    {
+        "name": "stock_avg",
+        "kind": "stream",
+        "title": "Average price",
+        "description": "The mean price of all stocks.",
+        "schema": {"type": "object", "properties": {"window": {"type": "integer", "default": 3}}},
+        "enabled": True,
+    },
+)
 class ProcessorSerializer(serializers.ModelSerializer):
-    schema = serializers.JSONField()
+    schema = serializers.DictField(help_text="JSON Schema of its parameters; those with live may change as it runs")
 
     class Meta:
         model = Processor
         fields = ["name", "kind", "title", "description", "schema", "enabled"]
 
 
+@_example("A running task", _TASK)
 class TaskSerializer(serializers.ModelSerializer):
     processor = serializers.CharField(source="processor.name")
     title = serializers.CharField(source="processor.title")
-    feed = serializers.CharField(source="feed.name", default=None)
-    created_by = serializers.CharField(source="created_by.username", default=None)
+    kind = serializers.ChoiceField(["feed", "stream", "batch"])
+    feed = serializers.CharField(source="feed.name", default=None, allow_null=True)
+    status = serializers.ChoiceField([status.value for status in Status])
+    created_by = serializers.CharField(source="created_by.username", default=None, allow_null=True)
     stopping = serializers.BooleanField()
+    params = serializers.DictField()
+    progress = serializers.DictField()
+    error = serializers.SerializerMethodField()
     actions = serializers.SerializerMethodField()
-    live_params = serializers.JSONField(source="processor.live_params")
+    live_params = serializers.ListField(child=serializers.CharField(), source="processor.live_params")
 
     class Meta:
         model = Task
@@ -35,10 +83,27 @@ class TaskSerializer(serializers.ModelSerializer):
             "live_params",
         ]  # fmt: skip
 
+    def get_error(self, task: Task) -> str:
+        return logs.mask(task.error)
+
+    @extend_schema_field(serializers.ListField(child=serializers.ChoiceField(["start", "stop", "retry"])))
     def get_actions(self, task: Task) -> list[str]:
         return services.allowed_actions(task)
 
 
+@_example(
+    "A move",
+    {
+        "at": "2026-11-23T09:30:04Z",
+        "attempt": 1,
+        "kind": "move",
+        "actor": "worker",
+        "reason": "",
+        "details": {},
+        "from": "Started",
+        "to": "Running",
+    },
+)
 class EventSerializer(serializers.ModelSerializer):
     def get_fields(self) -> dict[str, Any]:
         fields = super().get_fields()
@@ -47,15 +112,49 @@ class EventSerializer(serializers.ModelSerializer):
         fields["to"] = serializers.CharField(source="after")
         return fields
 
+    details = serializers.DictField()
+
     class Meta:
         model = TaskEvent
         fields = ["at", "attempt", "kind", "actor", "reason", "details"]
 
 
+class LastSnapshot(serializers.Serializer):
+    seq = serializers.IntegerField()
+    time = serializers.IntegerField(help_text="ms since 1970, UTC")
+    received = serializers.IntegerField()
+    expected = serializers.IntegerField()
+    session = serializers.CharField(allow_blank=True)
+    run = serializers.IntegerField()
+
+
+@_example(
+    "A feed",
+    {
+        "name": "ashare",
+        "title": "30 Shanghai stocks",
+        "interval_ms": 3000,
+        "zone": "Asia/Shanghai",
+        "calendar": "XSHG",
+        "simulated": False,
+        "processor": "replay",
+        "params": {"pace": 1.0},
+        "live_task": 6,
+        "last": {
+            "seq": 1795450006000,
+            "time": 1638322203000,
+            "received": 28,
+            "expected": 30,
+            "session": "am",
+            "run": 1,
+        },
+    },
+)
 class FeedSerializer(serializers.ModelSerializer):
     processor = serializers.CharField(source="processor.name")
-    live_task = serializers.IntegerField(default=None)
-    last = serializers.JSONField(default=None)
+    params = serializers.DictField()
+    live_task = serializers.IntegerField(default=None, allow_null=True)
+    last = LastSnapshot(default=None, allow_null=True)
 
     class Meta:
         model = Feed
@@ -64,6 +163,7 @@ class FeedSerializer(serializers.ModelSerializer):
         ]  # fmt: skip
 
 
+@_example("Start one", {"processor": "cluster_regression", "feed": "ashare", "params": {"k": 4}, "start": True})
 class TaskRequest(serializers.Serializer):
     """What POST /api/tasks takes."""
 
@@ -73,19 +173,87 @@ class TaskRequest(serializers.Serializer):
     start = serializers.BooleanField(required=False, default=True)
 
 
+@_example("With a reason", {"reason": "the feed is wrong"})
 class StopRequest(serializers.Serializer):
     reason = serializers.CharField(required=False, allow_blank=True, default="")
 
 
+@_example("Go on from the checkpoint", {"fresh": False})
 class RetryRequest(serializers.Serializer):
     fresh = serializers.BooleanField(required=False, default=False)
 
 
+@_example("Six clusters", {"name": "k", "value": 6})
 class LiveRequest(serializers.Serializer):
     name = serializers.CharField()
     value = serializers.JSONField()
 
 
+@_example("A person", {"username": "admin", "password": "…"})
 class LoginRequest(serializers.Serializer):
     username = serializers.CharField()
     password = serializers.CharField()
+
+
+class Known(serializers.Serializer):
+    name = serializers.CharField()
+    role = serializers.ChoiceField(["viewer", "operator", "admin"])
+
+
+@_example("Somebody", {"user": {"name": "admin", "role": "admin"}, "version": "0.1.0"}, response_only=True)
+class SessionAnswer(serializers.Serializer):
+    user = Known(allow_null=True)
+    version = serializers.CharField()
+
+
+@_example("A token for a month", {"name": "notebook", "days": 30})
+class TokenRequest(serializers.Serializer):
+    name = serializers.CharField(max_length=64, help_text="letters, digits, - and _")
+    days = serializers.IntegerField(required=False, default=30)
+
+
+_TOKEN = {
+    "name": "notebook",
+    "created": "2026-11-23T09:30:00Z",
+    "expiry": "2026-12-23T09:30:00Z",
+    "last_used_at": None,
+}
+
+
+@_example("A token", _TOKEN)
+class TokenSerializer(serializers.ModelSerializer):
+    expiry = serializers.DateTimeField()
+
+    class Meta:
+        model = ApiToken
+        fields = ["name", "created", "expiry", "last_used_at"]
+
+
+@_example("A new token", {**_TOKEN, "token": "lsp_…"})
+class NewToken(TokenSerializer):
+    token = serializers.CharField(help_text="told only now")
+
+    class Meta(TokenSerializer.Meta):
+        fields = [*TokenSerializer.Meta.fields, "token"]
+
+
+@_example("A ticket", {"ticket": "Vq3…", "expires_in_s": 30})
+class TicketAnswer(serializers.Serializer):
+    ticket = serializers.CharField()
+    expires_in_s = serializers.IntegerField()
+
+
+@_example("The end of a log", {"attempt": 2, "attempts": [1, 2], "size": 48213, "truncated": True, "text": "…"})
+class LogAnswer(serializers.Serializer):
+    attempt = serializers.IntegerField()
+    attempts = serializers.ListField(child=serializers.IntegerField())
+    size = serializers.IntegerField(help_text="bytes")
+    truncated = serializers.BooleanField()
+    text = serializers.CharField(allow_blank=True)
+
+
+class ItemsAnswer(messages.Strict):
+    """Results after an id, oldest first."""
+
+    items: list[messages.Item]
+    last_id: messages.ItemId | None

@@ -1,16 +1,27 @@
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView
 from rest_framework.routers import SimpleRouter
 
-from tasks_app.api import views
+from tasks_app.api import original, views
 
 router = SimpleRouter(trailing_slash=False)
 router.register("processors", views.ProcessorViewSet)
 router.register("feeds", views.FeedViewSet)
 router.register("tasks", views.TaskViewSet)
+router.register("tokens", views.TokenViewSet)
 
-urlpatterns = [
+api: list[URLPattern | URLResolver] = [
     path("session", views.SessionView.as_view()),
+    path("tickets", views.TicketView.as_view()),
     path("schema", SpectacularAPIView.as_view(), name="schema"),
+    path("asyncapi", views.AsyncApiView.as_view()),
     path("", include(router.urls)),
+]
+urlpatterns = [
+    path("api/", include(api)),
+    path("demo", original.Demo.as_view()),
+    path("add_task", original.AddTask.as_view()),
+    path("stop_oltp_processor", original.StopProcessor.as_view()),
+    path("get_curr_oltp_result", original.CurrentResult.as_view()),
+    path("reload_cfg", original.ReloadCfg.as_view()),
 ]

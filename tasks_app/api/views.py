@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import authenticate, login, logout
+from django.db.models import QuerySet
+from django.http import HttpResponse, HttpResponseBase
+from django.utils.cache import get_conditional_response
 from django.utils.decorators import method_decorator
 from django.views.decorators.csrf import csrf_protect, ensure_csrf_cookie
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import mixins, viewsets
 from rest_framework.decorators import action
-from rest_framework.exceptions import NotFound
+from rest_framework.exceptions import NotFound, PermissionDenied
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.throttling import ScopedRateThrottle
 from rest_framework.views import APIView
 
 from processors.bus import Bus
-from tasks_app import results, roles, services
-from tasks_app.api import serializers
+from tasks_app import asyncapi, logs, messages, results, roles, services, tokens
+from tasks_app.api import schema, serializers
+from tasks_app.api.filters import TaskFilter
 from tasks_app.api.problems import problem
-from tasks_app.models import Feed, Processor, Task
+from tasks_app.models import ApiToken, Feed, Processor, Task, TaskEvent
+from tasks_app.results import Item
+from tasks_app.roles import May
 from tasks_app.states import LIVE
+
+
+class LoginThrottle(ScopedRateThrottle):
+    """Counts logins, not questions about who is logged in."""
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        return request.method != "POST" or super().allow_request(request, view)
 
 
 @method_decorator([ensure_csrf_cookie, csrf_protect], name="dispatch")
@@ -29,20 +46,28 @@ class SessionView(APIView):
     """Who is logged in; log in; log out."""
 
     permission_classes = [AllowAny]
+    throttle_classes = [LoginThrottle]
+    throttle_scope = "login"
 
+    @extend_schema(operation_id="who", auth=[], responses=serializers.SessionAnswer)
     def get(self, request: Request) -> Response:
+        """Who is logged in; sets the CSRF cookie."""
         return Response(self._describe(request))
 
+    @extend_schema(operation_id="login", auth=[], request=serializers.LoginRequest, responses=serializers.SessionAnswer)
     def post(self, request: Request) -> Response:
+        """Log in."""
         given = serializers.LoginRequest(data=request.data)
         given.is_valid(raise_exception=True)
-        user = authenticate(request, **given.validated_data)
+        user = authenticate(request._request, **given.validated_data)
         if user is None:
             return problem(400, "wrong user name or password")
         login(request._request, user)
         return Response(self._describe(request))
 
+    @extend_schema(operation_id="logout", responses={204: None})
     def delete(self, request: Request) -> Response:
+        """Log out; the websockets of the session are closed."""
         logout(request._request)
         return Response(status=204)
 
@@ -53,11 +78,61 @@ class SessionView(APIView):
         return {"user": known, "version": settings.VERSION}
 
 
+class TokenViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
+    """One's own API tokens."""
+
+    serializer_class = serializers.TokenSerializer
+    queryset = ApiToken.objects.none()
+    lookup_field = "name"
+    pagination_class = None
+    filter_backends = []
+    needs = {"create": May.LOOK, "destroy": May.LOOK}
+
+    def get_queryset(self) -> QuerySet[ApiToken]:
+        return ApiToken.objects.filter(user=self.request.user)  # type: ignore[misc]
+
+    @extend_schema(request=serializers.TokenRequest, responses={201: serializers.NewToken})
+    def create(self, request: Request) -> Response:
+        """Make a token; needs a session, so that a token can't prolong itself. The token is told only here."""
+        if isinstance(request.auth, ApiToken):
+            raise PermissionDenied("a token is made with a session, not with another token")
+        given = serializers.TokenRequest(data=request.data)
+        given.is_valid(raise_exception=True)
+        token, text = tokens.make(request.user, **given.validated_data)
+        return Response({**serializers.TokenSerializer(token).data, "token": text}, status=201)
+
+    @extend_schema(responses={204: None})
+    def destroy(self, request: Request, name: str) -> Response:
+        """Revoke a token; websockets that it opened are closed."""
+        tokens.revoke(self.get_object(), user=request.user)
+        return Response(status=204)
+
+
+class TicketView(APIView):
+    needs = {"post": May.LOOK}
+
+    @extend_schema(operation_id="ticket", request=None, responses={201: serializers.TicketAnswer})
+    def post(self, request: Request) -> Response:
+        """Get a ticket that opens one websocket, `/ws/live?ticket=…`, within half a minute."""
+        ticket = tokens.issue_ticket(tokens.credential_of(request))
+        return Response({"ticket": ticket, "expires_in_s": tokens.TICKET_S}, status=201)
+
+
+class AsyncApiView(APIView):
+    permission_classes = [AllowAny]
+
+    @extend_schema(operation_id="asyncapi", auth=[], responses=OpenApiTypes.OBJECT)
+    def get(self, request: Request) -> Response:
+        """The AsyncAPI document of the websocket."""
+        return Response(asyncapi.document(settings.VERSION))
+
+
 class ProcessorViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
     queryset = Processor.objects.filter(enabled=True)
     serializer_class = serializers.ProcessorSerializer
     lookup_field = "name"
     pagination_class = None
+    filter_backends = []
 
 
 class FeedViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
@@ -65,6 +140,7 @@ class FeedViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gen
     serializer_class = serializers.FeedSerializer
     lookup_field = "name"
     pagination_class = None
+    filter_backends = []
 
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return Response([self._describe(feed) for feed in self.get_queryset()])
@@ -85,64 +161,141 @@ class FeedViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gen
 class TaskViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
     queryset = Task.objects.select_related("processor", "feed", "created_by")
     serializer_class = serializers.TaskSerializer
+    filterset_class = TaskFilter
+    lookup_value_regex = r"\d+"
+    needs = dict.fromkeys(("create", "start", "stop", "retry", "live"), May.RUN)
 
-    def filter_queryset(self, queryset: Any) -> Any:
-        asked = {"kind": "kind", "status": "status", "feed": "feed__name", "processor": "processor__name"}
-        given = {
-            field: self.request.query_params[name] for name, field in asked.items() if name in self.request.query_params
-        }
-        return queryset.filter(**given)
-
+    @extend_schema(
+        request=serializers.TaskRequest, responses={201: serializers.TaskSerializer}, parameters=[schema.IDEMPOTENCY]
+    )
     def create(self, request: Request) -> Response:
+        """Create a task and, unless told otherwise, ask for its start."""
         given = serializers.TaskRequest(data=request.data)
         given.is_valid(raise_exception=True)
-        return self._answer(services.create(**given.validated_data, user=request.user), 201)
+        key = request.headers.get("Idempotency-Key")
+        if key is None:
+            return self._answer(services.create(**given.validated_data, user=request.user), 201)
+        task, replayed = services.create_once(key, given.validated_data, user=request.user)
+        answer = self._answer(task, 201)
+        answer["Idempotency-Replayed"] = str(replayed).lower()
+        return answer
 
+    @extend_schema(request=None, responses={202: serializers.TaskSerializer})
     @action(detail=True, methods=["post"])
     def start(self, request: Request, pk: str) -> Response:
+        """Ask for a task that was never started to be run."""
         return self._answer(services.start_task(self.get_object(), user=request.user), 202)
 
+    @extend_schema(request=serializers.StopRequest, responses={202: serializers.TaskSerializer})
     @action(detail=True, methods=["post"])
     def stop(self, request: Request, pk: str) -> Response:
+        """Ask for a task to be stopped."""
         given = serializers.StopRequest(data=request.data)
         given.is_valid(raise_exception=True)
         return self._answer(services.stop(self.get_object(), user=request.user, **given.validated_data), 202)
 
+    @extend_schema(request=serializers.RetryRequest, responses={202: serializers.TaskSerializer})
     @action(detail=True, methods=["post"])
     def retry(self, request: Request, pk: str) -> Response:
+        """Ask for a new attempt of an ended task; it goes on from the checkpoint unless fresh."""
         given = serializers.RetryRequest(data=request.data)
         given.is_valid(raise_exception=True)
         return self._answer(services.retry(self.get_object(), user=request.user, **given.validated_data), 202)
 
+    @extend_schema(request=serializers.LiveRequest, responses={202: serializers.TaskSerializer})
     @action(detail=True, methods=["post"])
     def live(self, request: Request, pk: str) -> Response:
+        """Change a live parameter of a running task, between two snapshots."""
         given = serializers.LiveRequest(data=request.data)
         given.is_valid(raise_exception=True)
         return self._answer(services.set_live(self.get_object(), user=request.user, **given.validated_data), 202)
 
-    @action(detail=True)
+    @extend_schema(responses=serializers.EventSerializer(many=True), filters=False)
+    @action(detail=True, filterset_class=None, queryset=TaskEvent.objects.all())
     def events(self, request: Request, pk: str) -> Response:
-        return Response(serializers.EventSerializer(self.get_object().events.all(), many=True).data)
+        """What happened to the task, oldest first, in pages."""
+        page = self.paginate_queryset(self._task(pk).events.all())
+        return self.get_paginated_response(serializers.EventSerializer(page, many=True).data)
 
-    @action(detail=True)
-    def result(self, request: Request, pk: str) -> Response:
-        item = results.default().latest(self.get_object().pk)
+    @extend_schema(
+        responses={
+            (200, "application/json"): serializers.LogAnswer,
+            (200, "text/plain"): OpenApiResponse(OpenApiTypes.STR, description="with download"),
+        },
+        parameters=[
+            OpenApiParameter("attempt", int, description="the newest unless told"),
+            OpenApiParameter("tail", int, description="lines, 1 to 10000; 200 unless told"),
+            OpenApiParameter("download", bool, description="as a text file: its last 16 MiB"),
+        ],
+        filters=False,
+    )
+    @action(detail=True, filterset_class=None)
+    def log(self, request: Request, pk: str) -> HttpResponseBase:
+        """The end of an attempt's log, at most 1 MiB, secrets masked."""
+        task, asked = self._task(pk), request.query_params
+        attempt = _whole(request, "attempt", 1, 2**31) if "attempt" in asked else None
+        if asked.get("download", "false").lower() in ("1", "true"):
+            found = logs.read(task.pk, attempt)
+            answer = HttpResponse(found.text, content_type="text/plain; charset=utf-8")
+            answer["Content-Disposition"] = f'attachment; filename="task-{task.pk}-attempt-{found.attempt}.log"'
+            return answer
+        return Response(asdict(logs.read(task.pk, attempt, lines=_whole(request, "tail", 1, 10_000, 200))))
+
+    @extend_schema(responses={200: messages.Item, 304: schema.NOT_MODIFIED}, parameters=[schema.ETAG], filters=False)
+    @action(detail=True, filterset_class=None)
+    def result(self, request: Request, pk: str) -> HttpResponseBase:
+        """The newest result."""
+        task = self._task(pk)
+        item = results.default().latest(task.pk)
         if item is None:
             raise NotFound(f"task {pk} has no result yet")
-        return Response(item.as_json())
+        return _unless_held(request, task, [item], item.as_json())
 
-    @action(detail=True)
-    def results(self, request: Request, pk: str) -> Response:
-        after, limit = request.query_params.get("after"), _limit(request)
-        items = results.default().range(self.get_object().pk, after=after, limit=limit)
-        return Response({"items": [item.as_json() for item in items], "last_id": items[-1].id if items else after})
+    @extend_schema(
+        responses={200: serializers.ItemsAnswer, 304: schema.NOT_MODIFIED},
+        parameters=[schema.AFTER, schema.LIMIT, schema.ETAG],
+        filters=False,
+    )
+    @action(detail=True, filterset_class=None)
+    def results(self, request: Request, pk: str) -> HttpResponseBase:
+        """Results after an id, oldest first; the newest ones without an id."""
+        task, after, limit = self._task(pk), _item_id(request), _whole(request, "limit", 1, 5000, 600)
+        items = results.default().range(task.pk, after=after, limit=limit)
+        told = {"items": [item.as_json() for item in items], "last_id": items[-1].id if items else after}
+        return _unless_held(request, task, items, told)
+
+    def _task(self, pk: str) -> Task:
+        found = Task.objects.filter(pk=pk).first()
+        if found is None:
+            raise NotFound(f"there is no task {pk}")
+        return found
 
     def _answer(self, task: Task, status: int) -> Response:
-        return Response(self.get_serializer(task).data, status=status)
+        return Response(serializers.TaskSerializer(task).data, status=status)
 
 
-def _limit(request: Request) -> int:
-    text = request.query_params.get("limit", "600")
-    if not text.isdigit() or not 1 <= int(text) <= 5000:
-        raise services.Invalid({"limit": [f"{text!r}: expected a whole number from 1 to 5000"]})
+def _unless_held(request: Request, task: Task, items: list[Item], told: dict[str, Any]) -> HttpResponseBase:
+    """Return the answer with its ETag, or 304 to who has it. A fresh attempt may use an id again: it counts."""
+    ends = f"{items[0].id}-{items[-1].id}-{len(items)}" if items else "none"
+    etag = f'"{task.attempt}-{ends}"'
+    held = get_conditional_response(request._request, etag=etag)
+    if held is not None:
+        return held
+    answer = Response(told)
+    answer["ETag"] = etag
+    return answer
+
+
+def _whole(request: Request, name: str, least: int, most: int, default: int = 0) -> int:
+    text = request.query_params.get(name, str(default))
+    if not text.isdecimal() or not least <= int(text) <= most:
+        raise services.Invalid({name: [f"{text!r}: expected a whole number from {least} to {most}"]})
     return int(text)
+
+
+def _item_id(request: Request) -> str | None:
+    text = request.query_params.get("after")
+    first, _, second = (text or "0-0").partition("-")
+    if not (first.isdecimal() and second.isdecimal()):
+        raise services.Invalid({"after": [f"{text!r}: expected an id such as 1700000000000-0"]})
+    return text

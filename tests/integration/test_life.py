@@ -114,7 +114,7 @@ def test_kill_9_is_told_and_the_task_goes_on(platform: Platform, victim: str) ->
     getattr(platform, victim)(task).send_signal(signal.SIGKILL)
     platform.reaches(task, "Running", attempt=2)
     platform.predicts(task, above=item.numbers["index"] + 20)
-    events = platform.http.get(f"/api/tasks/{task}/events").json()
+    events = platform.http.get(f"/api/tasks/{task}/events").json()["results"]
     ended = next(event for event in events if event["to"] == "Terminated")
     assert ended["attempt"] == 1 and ended["reason"]
     seen = numbers(platform, task)

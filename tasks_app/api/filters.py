@@ -1,0 +1,33 @@
+"""How tasks are filtered and ordered in the API."""
+
+from __future__ import annotations
+
+import django_filters as filters
+from django.db.models import Q, QuerySet
+
+from tasks_app.models import KIND_CHOICES, STATUS_CHOICES, Task
+
+
+class TaskFilter(filters.FilterSet):
+    kind = filters.MultipleChoiceFilter(choices=KIND_CHOICES)
+    status = filters.MultipleChoiceFilter(choices=STATUS_CHOICES)
+    feed = filters.CharFilter("feed__name")
+    processor = filters.CharFilter("processor__name")
+    created_by = filters.CharFilter("created_by__username")
+    created_after = filters.IsoDateTimeFilter("created_at", "gte")
+    created_before = filters.IsoDateTimeFilter("created_at", "lt")
+    search = filters.CharFilter(method="with_text", help_text="in the processor's title, the feed and the reason")
+    order = filters.OrderingFilter(
+        fields=[(name, name) for name in ("id", "status", "created_at", "started_at", "ended_at")]
+    )
+
+    class Meta:
+        model = Task
+        fields: list[str] = []
+
+    def with_text(self, tasks: QuerySet[Task], name: str, value: str) -> QuerySet[Task]:
+        places = ("processor__name", "processor__title", "feed__name", "feed__title", "reason")
+        wanted = Q()
+        for place in places:
+            wanted |= Q(**{f"{place}__icontains": value})
+        return tasks.filter(wanted)

@@ -1,0 +1,173 @@
+"""Plain calls of the REST API, each answer as a type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+import httpx
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from tasks_app.messages import Item, Kind, Task
+
+Row = TypeVar("Row", bound=BaseModel)
+
+
+class Problem(Exception):
+    """What the platform said against a call; ``errors`` maps a field to what is wrong with it."""
+
+    def __init__(self, status: int, detail: str, errors: dict[str, list[str]] | None = None):
+        super().__init__(f"{status}: {detail}")
+        self.status, self.detail, self.errors = status, detail, errors or {}
+
+
+class _Told(BaseModel):
+    """An answer. A newer platform may tell more than this client knows."""
+
+    model_config = ConfigDict(extra="allow", populate_by_name=True)
+
+
+class Processor(_Told):
+    name: str
+    kind: Kind
+    title: str
+    description: str
+    schema_: dict[str, Any] = Field(alias="schema")
+    enabled: bool
+
+
+class Feed(_Told):
+    name: str
+    title: str
+    interval_ms: int
+    zone: str
+    calendar: str
+    simulated: bool
+    processor: str
+    params: dict[str, Any]
+    live_task: int | None
+
+
+class Event(_Told):
+    at: AwareDatetime
+    attempt: int
+    kind: str
+    from_: str = Field(alias="from")
+    to: str
+    actor: str
+    reason: str
+    details: dict[str, Any]
+
+
+class Log(_Told):
+    attempt: int
+    attempts: list[int]
+    size: int
+    truncated: bool
+    text: str
+
+
+class Page(_Told, Generic[Row]):
+    count: int
+    next: str | None
+    previous: str | None
+    results: list[Row]
+
+
+class Client:
+    """The API as one user, by a token. Raises Problem for what the platform refuses, httpx.HTTPError for the way."""
+
+    def __init__(self, url: str, token: str, *, timeout_s: float = 20.0):
+        self.url, self.token = url.rstrip("/"), token
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout_s)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    # ---- looking
+
+    def processors(self) -> list[Processor]:
+        return [Processor.model_validate(row) for row in self._get("processors").json()]
+
+    def feeds(self) -> list[Feed]:
+        return [Feed.model_validate(row) for row in self._get("feeds").json()]
+
+    def task(self, task: int) -> Task:
+        return Task.model_validate_json(self._get(f"tasks/{task}").content)
+
+    def tasks(self, *, page: int = 1, **filters: Any) -> Page[Task]:
+        """Return one page of tasks, newest first; filters are those of the API: kind, status, feed, search, order …"""
+        return Page[Task].model_validate_json(self._get("tasks", page=page, **filters).content)
+
+    def all_tasks(self, **filters: Any) -> Iterator[Task]:
+        """Yield every task, page by page."""
+        number, more = 1, True
+        while more:
+            page = self.tasks(page=number, **filters)
+            yield from page.results
+            number, more = number + 1, page.next is not None
+
+    def events(self, task: int, *, page: int = 1, page_size: int = 500) -> Page[Event]:
+        found = self._get(f"tasks/{task}/events", page=page, page_size=page_size)
+        return Page[Event].model_validate_json(found.content)
+
+    def log(self, task: int, *, attempt: int | None = None, tail: int = 200) -> Log:
+        """Return the last lines of an attempt's log, the newest attempt's unless told."""
+        return Log.model_validate_json(self._get(f"tasks/{task}/log", attempt=attempt, tail=tail).content)
+
+    def result(self, task: int) -> Item:
+        """Return the newest result; Problem 404 when there is none."""
+        return Item.model_validate_json(self._get(f"tasks/{task}/result").content)
+
+    def results(self, task: int, *, after: str | None = None, limit: int = 600) -> list[Item]:
+        """Return results after an id, oldest first; the newest ones without an id."""
+        found = self._get(f"tasks/{task}/results", after=after, limit=limit).json()
+        return [Item.model_validate(item) for item in found["items"]]
+
+    # ---- acting
+
+    def create(
+        self, processor: str, feed: str | None = None, *, start: bool = True, key: str | None = None, **params: Any
+    ) -> Task:
+        """Create a task. With an idempotency key the call may be repeated: the same key gives the same task."""
+        body = {"processor": processor, "feed": feed, "params": params, "start": start}
+        return self._post("tasks", body, {"Idempotency-Key": key} if key else {})
+
+    def start(self, task: int) -> Task:
+        return self._post(f"tasks/{task}/start", {})
+
+    def stop(self, task: int, reason: str = "") -> Task:
+        return self._post(f"tasks/{task}/stop", {"reason": reason})
+
+    def retry(self, task: int, *, fresh: bool = False) -> Task:
+        return self._post(f"tasks/{task}/retry", {"fresh": fresh})
+
+    def set_live(self, task: int, name: str, value: Any) -> Task:
+        return self._post(f"tasks/{task}/live", {"name": name, "value": value})
+
+    # ---- the way
+
+    def _get(self, path: str, **query: Any) -> httpx.Response:
+        given = {name: value for name, value in query.items() if value is not None}
+        return checked(self._http.get(f"/api/{path}", params=given))
+
+    def _post(self, path: str, body: dict[str, Any], headers: dict[str, str] | None = None) -> Task:
+        return Task.model_validate_json(checked(self._http.post(f"/api/{path}", json=body, headers=headers)).content)
+
+
+def checked(answer: httpx.Response) -> httpx.Response:
+    """Return the answer; raise Problem for one that refuses."""
+    if answer.is_success:
+        return answer
+    if answer.headers.get("content-type", "").startswith("application/problem+json"):
+        told = answer.json()
+        raise Problem(answer.status_code, told["detail"], told.get("errors"))
+    raise Problem(answer.status_code, answer.text[:200] or answer.reason_phrase)

@@ -1,0 +1,289 @@
+"""The closed set of messages of ``/ws/live`` and what they carry: the one home of their types.
+
+JSON Schema, the AsyncAPI document, the API's Item and Task, the front end's TypeScript and the Python client are all
+made from these. The web process sends what Redis holds as it is: the types describe it, tests check it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter
+
+Kind = Literal["feed", "stream", "batch"]
+Action = Literal["start", "stop", "retry"]
+StatusName = Literal["Initial", "Started", "Running", "Finished", "Stopped", "Terminated"]
+ItemId = Annotated[str, Field(pattern=r"^\d+-\d+$", examples=["1795450006000-0"])]
+
+
+def sort_of(message: Any) -> str:
+    """Return what tells the messages apart."""
+    told = message if isinstance(message, dict) else vars(message) if isinstance(message, BaseModel) else {}
+    kind, topic = told.get("type"), told.get("topic")
+    return f"{kind} {topic}" if topic and kind != "unsubscribe" else str(kind)
+
+
+class Strict(BaseModel):
+    """Nothing but the fields that are named."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Open(BaseModel):
+    """What a processor tells: it may tell more than the fields that are named."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+# ---- what messages carry
+
+
+class Ratio(Open):
+    """How good forecasts were: error as ratio to that of the last price; null before there was anything to score."""
+
+    rmse_ratio: float | None
+    mae_ratio: float | None
+    n: int
+
+
+class Cluster(Open):
+    """One cluster in one result. Predictions are for the result's target time."""
+
+    id: int
+    size: int
+    price: float | None = Field(description="Mean of the members' prices")
+    index: float | None = Field(None, description="Chain-linked index, 100 at the cluster's start")
+    predicted_price: float | None
+    predicted_index: float | None = None
+    predicted_bp: float | None = None
+    fallback: bool = Field(False, description="The guard fell back on the last price")
+    score: Ratio | None = None
+
+
+class Scores(Open):
+    since_start: Ratio
+    recent: Ratio
+
+
+class Counts(Open):
+    predicted: int
+    scored: int
+    no_truth: int
+
+
+class ResultEvent(Open):
+    """Something that happened between two results, such as a changed number of clusters."""
+
+    kind: str
+
+
+class Numbers(Open):
+    """What a stream processor says of one snapshot: the same at every replay. Times in ms since 1970, UTC."""
+
+    run: int
+    index: int
+    time: int
+    target_time: int
+    session: str
+    trading: bool
+    feature_set: str | None = None
+    silhouette: float | None = None
+    k: int | None = None
+    stocks: int
+    real: int
+    clusters: list[Cluster]
+    scores: Scores | None
+    counts: Counts | None = None
+    events: list[ResultEvent]
+
+
+class Meta(Strict):
+    """When a result was made, and how late; ``missed`` counts snapshots trimmed from the bus unread."""
+
+    seq: int
+    feed: str
+    published_ms: int
+    result_ms: int
+    lag_ms: float
+    late: bool
+    missed: int
+    step_ms: float
+
+
+class Item(Strict):
+    """One result."""
+
+    id: ItemId
+    numbers: Numbers
+    meta: Meta
+
+
+class Task(Strict):
+    """One run order of one processor."""
+
+    id: int
+    processor: str
+    title: str
+    kind: Kind
+    feed: str | None
+    params: dict[str, Any]
+    status: StatusName
+    stopping: bool
+    attempt: int
+    reason: str
+    error: str = Field(description="End of the traceback, secrets masked")
+    created_by: str | None
+    created_at: AwareDatetime
+    queued_at: AwareDatetime | None
+    started_at: AwareDatetime | None
+    running_at: AwareDatetime | None
+    ended_at: AwareDatetime | None
+    progress: dict[str, Any] = Field(description="Facts, most of them counters")
+    actions: list[Action] = Field(description="What may be asked of the task in its state")
+    live_params: list[str] = Field(description="Parameters that may change while it runs")
+
+
+class StockColumns(Strict):
+    """Columns of equal length, one row per stock; null where there is no value."""
+
+    code: list[str]
+    cluster: list[int | None]
+    price: list[float | None]
+    forecast: list[float | None]
+    return_bp: list[float | None]
+    age_s: list[float | None]
+    fallback: list[bool | None]
+
+
+# ---- from the server
+
+
+class Hello(Strict):
+    """The first message."""
+
+    type: Literal["hello"]
+    user: str
+    now: AwareDatetime
+
+
+class Pong(Strict):
+    type: Literal["pong"]
+
+
+class ResultsSnapshot(Strict):
+    """What a client lacks of a task's results; ``restart``: forget what you have."""
+
+    type: Literal["snapshot"]
+    topic: Literal["results"]
+    task: int
+    items: list[Item]
+    restart: bool
+
+
+class ResultsUpdate(Strict):
+    """One more result. When ``prev`` is not the last id you have, subscribe again with ``after``."""
+
+    type: Literal["update"]
+    topic: Literal["results"]
+    task: int
+    prev: ItemId | None
+    item: Item
+
+
+class TasksSnapshot(Strict):
+    type: Literal["snapshot"]
+    topic: Literal["tasks"]
+    tasks: list[Task]
+
+
+class TasksUpdate(Strict):
+    type: Literal["update"]
+    topic: Literal["tasks"]
+    task: Task
+
+
+class Stocks(Strict):
+    """Per-stock columns of the newest result: all rows when ``full``, else those that changed; at most 500."""
+
+    type: Literal["stocks"]
+    task: int
+    id: ItemId
+    full: bool
+    total: int
+    columns: StockColumns
+
+
+class Error(Strict):
+    """A message that can't be followed; it says what was expected."""
+
+    type: Literal["error"]
+    detail: str
+
+
+ServerMessage = Annotated[
+    Annotated[Hello, Tag("hello")]
+    | Annotated[Pong, Tag("pong")]
+    | Annotated[ResultsSnapshot, Tag("snapshot results")]
+    | Annotated[ResultsUpdate, Tag("update results")]
+    | Annotated[TasksSnapshot, Tag("snapshot tasks")]
+    | Annotated[TasksUpdate, Tag("update tasks")]
+    | Annotated[Stocks, Tag("stocks")]
+    | Annotated[Error, Tag("error")],
+    Discriminator(sort_of),
+]
+
+# ---- from the client
+
+
+class SubscribeTasks(Strict):
+    """All tasks and their changes."""
+
+    type: Literal["subscribe"]
+    topic: Literal["tasks"]
+
+
+class SubscribeResults(Strict):
+    """Results of a task: the newest 600 that Redis holds, or what came after an id, and then each new one."""
+
+    type: Literal["subscribe"]
+    topic: Literal["results"]
+    task: int
+    after: ItemId | None = None
+
+
+class SubscribeStocks(Strict):
+    """Per-stock columns of a task's newest result, of one cluster or all, of codes that contain a text."""
+
+    type: Literal["subscribe"]
+    topic: Literal["stocks"]
+    task: int
+    cluster: int | None = None
+    query: str = ""
+
+
+class Unsubscribe(Strict):
+    type: Literal["unsubscribe"]
+    topic: Literal["tasks", "results", "stocks"]
+    task: int | None = None
+
+
+class Ping(Strict):
+    type: Literal["ping"]
+
+
+ClientMessage = Annotated[
+    Annotated[SubscribeTasks, Tag("subscribe tasks")]
+    | Annotated[SubscribeResults, Tag("subscribe results")]
+    | Annotated[SubscribeStocks, Tag("subscribe stocks")]
+    | Annotated[Unsubscribe, Tag("unsubscribe")]
+    | Annotated[Ping, Tag("ping")],
+    Discriminator(sort_of),
+]
+
+SERVER: TypeAdapter[ServerMessage] = TypeAdapter(ServerMessage)
+CLIENT: TypeAdapter[ClientMessage] = TypeAdapter(ClientMessage)
+
+FROM_CLIENT: tuple[type[Strict], ...] = (SubscribeTasks, SubscribeResults, SubscribeStocks, Unsubscribe, Ping)
+FROM_SERVER: tuple[type[Strict], ...] = (
+    Hello, Pong, ResultsSnapshot, ResultsUpdate, TasksSnapshot, TasksUpdate, Stocks, Error,
+)  # fmt: skip

@@ -16,8 +16,8 @@ _SECRETS = (
     re.compile(r"(?P<keep>\bBearer\s+)[\w.~+/=-]+", re.IGNORECASE),
     re.compile(r"(?P<keep>\blsp_)\w+"),
     re.compile(
-        r"(?P<keep>[\w.-]*(?:password|passwd|secret|token|api[_-]?key|credential)[\w.-]*[\"']?\s*[=:]\s*[\"']?)"
-        r"[^\s\"',;&)}]+",
+        r"(?P<keep>[\w.-]*(?:password|passwd|secret|token|api[_-]?key|credential)[\w.-]*[\"']?\s*[=:]\s*)"
+        r"(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s\"',;&)}]+)",
         re.IGNORECASE,
     ),
 )

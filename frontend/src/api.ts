@@ -1,5 +1,10 @@
 import type { JsonSchema } from './lib/schemaForm'
-import type { Item, Kind, Task, User } from './live/messages'
+import type { Item, Kind, Task } from './live/messages'
+
+export interface User {
+  name: string
+  role: 'viewer' | 'operator' | 'admin'
+}
 
 export interface Session {
   user: User | null

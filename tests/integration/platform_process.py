@@ -35,8 +35,8 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 users = get_user_model().objects
 users.create_superuser("admin", password="{PASSWORD}")
-for role in ("viewer", "operator"):
-    users.create_user(role, password="{PASSWORD}").groups.add(Group.objects.get(name=role))
+for name, role in (("viewer", "viewer"), ("operator", "operator"), ("manager", "admin")):
+    users.create_user(name, password="{PASSWORD}").groups.add(Group.objects.get(name=role))
 """
 _JANITOR = "import django; django.setup(); from tasks_app import janitor; janitor.run()"
 
@@ -168,6 +168,12 @@ class Platform:
         assert answer.status_code == 200, answer.text
         client.headers["X-CSRFToken"] = client.cookies["csrftoken"]
         return client
+
+    def token(self, user: str, name: str) -> str:
+        """Return a new API token of a user."""
+        answer = self.client(user).post("/api/tokens", json={"name": name, "days": 1})
+        assert answer.status_code == 201, answer.text
+        return answer.json()["token"]
 
     def make_feed(self, name: str, processor: str, params: dict[str, Any], **spec: Any) -> None:
         code = (

@@ -29,10 +29,8 @@ export function newestFirst(tasks: Task[]): Task[] {
   return tasks.sort((a, b) => b.id - a.id)
 }
 
-/** Return a live parameter's value now: what was changed last, else what the task was started with. */
+/** Return a parameter's value now: what was changed while it runs stands among the others. */
 export function liveValue(task: Task, name: string): unknown {
-  const changed = task.live_params
-  if (changed && !Array.isArray(changed) && name in changed) return changed[name]
   return task.params[name]
 }
 

@@ -1,4 +1,4 @@
-import type { ClientMessage, Cluster, Item, ServerMessage, StocksMessage, Task } from './messages'
+import type { ClientMessage, Cluster, Item, ServerMessage, Stocks, Task } from './messages'
 import { appended, type SeriesById } from './series'
 
 export interface StockRow {
@@ -110,7 +110,7 @@ function resultsUpdate(state: LiveState, task: number, prev: string | null, item
   }
 }
 
-function rowsOf({ columns }: StocksMessage): Record<string, StockRow> {
+function rowsOf({ columns }: Stocks): Record<string, StockRow> {
   const rows: Record<string, StockRow> = {}
   columns.code.forEach((code, i) => {
     rows[code] = {
@@ -126,7 +126,7 @@ function rowsOf({ columns }: StocksMessage): Record<string, StockRow> {
   return rows
 }
 
-function applyStocks(state: LiveState, message: StocksMessage): LiveState {
+function applyStocks(state: LiveState, message: Stocks): LiveState {
   const old = message.full ? {} : state.stocks[message.task]?.rows
   const stocks = { id: message.id, total: message.total, rows: { ...old, ...rowsOf(message) } }
   return { ...state, stocks: { ...state.stocks, [message.task]: stocks } }

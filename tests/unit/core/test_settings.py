@@ -29,3 +29,15 @@ def test_a_wrong_value_stops_the_start_with_its_name(tmp_path: Path, name: str, 
         [sys.executable, "-c", "import platform_site.settings"], env=env, cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode and name in done.stderr.splitlines()[-1]
+
+
+def test_production_settings_pass_djangos_check_of_a_deployment(tmp_path: Path) -> None:
+    production = {"STATE_DIR": str(tmp_path), "DEBUG": "false", "HTTPS": "true", "ALLOWED_HOSTS": "stocks.example"}
+    done = subprocess.run(
+        [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "INFO"],
+        env={**os.environ, **production},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and "no issues (0 silenced)" in done.stdout, done.stdout + done.stderr

@@ -1,0 +1,285 @@
+/* Made from docs/asyncapi.json by npm run generate; the types' home is tasks_app/messages.py. */
+
+export type paths = Record<string, never>;
+export type webhooks = Record<string, never>;
+export interface components {
+    schemas: {
+        ClientMessage: components["schemas"]["SubscribeTasks"] | components["schemas"]["SubscribeResults"] | components["schemas"]["SubscribeStocks"] | components["schemas"]["Unsubscribe"] | components["schemas"]["Ping"];
+        /** @description One cluster in one result. Predictions are for the result's target time. */
+        Cluster: {
+            id: number;
+            size: number;
+            /** @description Mean of the members' prices */
+            price: number | null;
+            /**
+             * @description Chain-linked index, 100 at the cluster's start
+             * @default null
+             */
+            index?: number | null;
+            predicted_price: number | null;
+            /** @default null */
+            predicted_index?: number | null;
+            /** @default null */
+            predicted_bp?: number | null;
+            /**
+             * @description The guard fell back on the last price
+             * @default false
+             */
+            fallback?: boolean;
+            /** @default null */
+            score?: components["schemas"]["Ratio"] | null;
+        } & {
+            [key: string]: unknown;
+        };
+        Counts: {
+            predicted: number;
+            scored: number;
+            no_truth: number;
+        } & {
+            [key: string]: unknown;
+        };
+        /** @description A message that can't be followed; it says what was expected. */
+        Error: {
+            /** @constant */
+            type: "error";
+            detail: string;
+        };
+        /** @description The first message. */
+        Hello: {
+            /** @constant */
+            type: "hello";
+            user: string;
+            /** Format: date-time */
+            now: string;
+        };
+        /** @description One result. */
+        Item: {
+            /** @example 1795450006000-0 */
+            id: string;
+            numbers: components["schemas"]["Numbers"];
+            meta: components["schemas"]["Meta"];
+        };
+        /** @description When a result was made, and how late; ``missed`` counts snapshots trimmed from the bus unread. */
+        Meta: {
+            seq: number;
+            feed: string;
+            published_ms: number;
+            result_ms: number;
+            lag_ms: number;
+            late: boolean;
+            missed: number;
+            step_ms: number;
+        };
+        /** @description What a stream processor says of one snapshot: the same at every replay. Times in ms since 1970, UTC. */
+        Numbers: {
+            run: number;
+            index: number;
+            time: number;
+            target_time: number;
+            session: string;
+            trading: boolean;
+            /** @default null */
+            feature_set?: string | null;
+            /** @default null */
+            silhouette?: number | null;
+            /** @default null */
+            k?: number | null;
+            stocks: number;
+            real: number;
+            clusters: components["schemas"]["Cluster"][];
+            scores: components["schemas"]["Scores"] | null;
+            /** @default null */
+            counts?: components["schemas"]["Counts"] | null;
+            events: components["schemas"]["ResultEvent"][];
+        } & {
+            [key: string]: unknown;
+        };
+        Ping: {
+            /** @constant */
+            type: "ping";
+        };
+        Pong: {
+            /** @constant */
+            type: "pong";
+        };
+        /** @description How good forecasts were: error as ratio to that of the last price; null before there was anything to score. */
+        Ratio: {
+            rmse_ratio: number | null;
+            mae_ratio: number | null;
+            n: number;
+        } & {
+            [key: string]: unknown;
+        };
+        /** @description Something that happened between two results, such as a changed number of clusters. */
+        ResultEvent: {
+            kind: string;
+        } & {
+            [key: string]: unknown;
+        };
+        /** @description What a client lacks of a task's results; ``restart``: forget what you have. */
+        ResultsSnapshot: {
+            /** @constant */
+            type: "snapshot";
+            /** @constant */
+            topic: "results";
+            task: number;
+            items: components["schemas"]["Item"][];
+            restart: boolean;
+        };
+        /** @description One more result. When ``prev`` is not the last id you have, subscribe again with ``after``. */
+        ResultsUpdate: {
+            /** @constant */
+            type: "update";
+            /** @constant */
+            topic: "results";
+            task: number;
+            prev: string | null;
+            item: components["schemas"]["Item"];
+        };
+        Scores: {
+            since_start: components["schemas"]["Ratio"];
+            recent: components["schemas"]["Ratio"];
+        } & {
+            [key: string]: unknown;
+        };
+        ServerMessage: components["schemas"]["Hello"] | components["schemas"]["Pong"] | components["schemas"]["ResultsSnapshot"] | components["schemas"]["ResultsUpdate"] | components["schemas"]["TasksSnapshot"] | components["schemas"]["TasksUpdate"] | components["schemas"]["Stocks"] | components["schemas"]["Error"];
+        /** @description Columns of equal length, one row per stock; null where there is no value. */
+        StockColumns: {
+            code: string[];
+            cluster: (number | null)[];
+            price: (number | null)[];
+            forecast: (number | null)[];
+            return_bp: (number | null)[];
+            age_s: (number | null)[];
+            fallback: (boolean | null)[];
+        };
+        /** @description Per-stock columns of the newest result: all rows when ``full``, else those that changed; at most 500. */
+        Stocks: {
+            /** @constant */
+            type: "stocks";
+            task: number;
+            /** @example 1795450006000-0 */
+            id: string;
+            full: boolean;
+            total: number;
+            columns: components["schemas"]["StockColumns"];
+        };
+        /** @description Results of a task: the newest 600 that Redis holds, or what came after an id, and then each new one. */
+        SubscribeResults: {
+            /** @constant */
+            type: "subscribe";
+            /** @constant */
+            topic: "results";
+            task: number;
+            /** @default null */
+            after?: string | null;
+        };
+        /** @description Per-stock columns of a task's newest result, of one cluster or all, of codes that contain a text. */
+        SubscribeStocks: {
+            /** @constant */
+            type: "subscribe";
+            /** @constant */
+            topic: "stocks";
+            task: number;
+            /** @default null */
+            cluster?: number | null;
+            /** @default  */
+            query?: string;
+        };
+        /** @description All tasks and their changes. */
+        SubscribeTasks: {
+            /** @constant */
+            type: "subscribe";
+            /** @constant */
+            topic: "tasks";
+        };
+        /** @description One run order of one processor. */
+        Task: {
+            id: number;
+            processor: string;
+            title: string;
+            /** @enum {string} */
+            kind: "feed" | "stream" | "batch";
+            feed: string | null;
+            params: {
+                [key: string]: unknown;
+            };
+            /** @enum {string} */
+            status: "Initial" | "Started" | "Running" | "Finished" | "Stopped" | "Terminated";
+            stopping: boolean;
+            attempt: number;
+            reason: string;
+            /** @description End of the traceback, secrets masked */
+            error: string;
+            created_by: string | null;
+            /** Format: date-time */
+            created_at: string;
+            queued_at: string | null;
+            started_at: string | null;
+            running_at: string | null;
+            ended_at: string | null;
+            /** @description Facts, most of them counters */
+            progress: {
+                [key: string]: unknown;
+            };
+            /** @description What may be asked of the task in its state */
+            actions: ("start" | "stop" | "retry")[];
+            /** @description Parameters that may change while it runs */
+            live_params: string[];
+        };
+        TasksSnapshot: {
+            /** @constant */
+            type: "snapshot";
+            /** @constant */
+            topic: "tasks";
+            tasks: components["schemas"]["Task"][];
+        };
+        TasksUpdate: {
+            /** @constant */
+            type: "update";
+            /** @constant */
+            topic: "tasks";
+            task: components["schemas"]["Task"];
+        };
+        Unsubscribe: {
+            /** @constant */
+            type: "unsubscribe";
+            /** @enum {string} */
+            topic: "tasks" | "results" | "stocks";
+            /** @default null */
+            task?: number | null;
+        };
+    };
+    responses: never;
+    parameters: never;
+    requestBodies: never;
+    headers: never;
+    pathItems: never;
+}
+export type ClientMessage = components['schemas']['ClientMessage'];
+export type Cluster = components['schemas']['Cluster'];
+export type Counts = components['schemas']['Counts'];
+export type Error = components['schemas']['Error'];
+export type Hello = components['schemas']['Hello'];
+export type Item = components['schemas']['Item'];
+export type Meta = components['schemas']['Meta'];
+export type Numbers = components['schemas']['Numbers'];
+export type Ping = components['schemas']['Ping'];
+export type Pong = components['schemas']['Pong'];
+export type Ratio = components['schemas']['Ratio'];
+export type ResultEvent = components['schemas']['ResultEvent'];
+export type ResultsSnapshot = components['schemas']['ResultsSnapshot'];
+export type ResultsUpdate = components['schemas']['ResultsUpdate'];
+export type Scores = components['schemas']['Scores'];
+export type ServerMessage = components['schemas']['ServerMessage'];
+export type StockColumns = components['schemas']['StockColumns'];
+export type Stocks = components['schemas']['Stocks'];
+export type SubscribeResults = components['schemas']['SubscribeResults'];
+export type SubscribeStocks = components['schemas']['SubscribeStocks'];
+export type SubscribeTasks = components['schemas']['SubscribeTasks'];
+export type Task = components['schemas']['Task'];
+export type TasksSnapshot = components['schemas']['TasksSnapshot'];
+export type TasksUpdate = components['schemas']['TasksUpdate'];
+export type Unsubscribe = components['schemas']['Unsubscribe'];
+export type $defs = Record<string, never>;
+export type operations = Record<string, never>;

@@ -1,4 +1,4 @@
-"""``bin/bench live`` and ``bin/bench catchup``: a simulated market through the whole platform, every process real.
+"""``bin/bench live``: a paced simulated market through the whole platform, every process real.
 
 A tick is timed from handing the last row of its snapshot to the feed until its result can be read in Redis, or until
 the update has arrived at a websocket client. Both clocks are this machine's.
@@ -10,32 +10,27 @@ import argparse
 import asyncio
 import contextlib
 import json
-import sys
-import tempfile
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import psutil
 import redis
 import websockets
+from platform_process import Platform, wait_for
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "integration"))
-
-from platform_process import Platform, running, wait_for
-
-from bench.figures import Figure, percentile, tell
+from bench.figures import Figure, percentile
+from bench.market import FEED, measure, parser, simulate
 from processors.bus import Bus, connect
 
-FEED = "bench"
-
-
-def simulate(platform: Platform, codes: int, every_s: float) -> int:
-    params = {"codes": codes, "every_s": every_s}
-    spec = {"calendar": "24/7", "zone": "UTC", "interval_ms": round(every_s * 1000), "simulated": True}
-    platform.make_feed(FEED, "simulator", params, max_bytes=max(256, codes // 100) * 2**20, **spec)
-    return platform.create("simulator", FEED, **params)
+# Where a snapshot's time goes: (stage, from, to), in the wall times that a result carries; `seen` is the reader's.
+STAGES = (
+    ("feed", "handed_ms", "published_ms"),
+    ("plan", "published_ms", "begun_ms"),
+    ("map", "begun_ms", "mapped_ms"),
+    ("fold", "mapped_ms", "result_ms"),
+    ("publish", "result_ms", "seen_ms"),
+)
 
 
 class Reader(threading.Thread):
@@ -45,6 +40,7 @@ class Reader(threading.Thread):
         super().__init__(daemon=True)
         self.client, self.key = connect(platform.redis_url), f"result:{task}"
         self.times_ms: list[float] = []
+        self.stages_ms: dict[str, list[float]] = {stage: [] for stage, _, _ in STAGES}
         self.missed = 0
         self.first_at: float | None = None
         self.counting = False
@@ -68,6 +64,9 @@ class Reader(threading.Thread):
         self.missed = meta["missed"]
         if self.counting:
             self.times_ms.append(now_ms - meta["handed_ms"])
+            times = {**meta, "seen_ms": now_ms}
+            for stage, begins, ends in STAGES:
+                self.stages_ms[stage].append(times[ends] - times[begins])
 
 
 async def follow(platform: Platform, task: int, cookies: str, times_ms: list[float], counting: threading.Event) -> None:
@@ -141,6 +140,9 @@ def live(platform: Platform, args: argparse.Namespace) -> list[Figure]:
         Figure("start_to_first_prediction_s", start_s, "s", "<= 12"),
         Figure("memory_mb", memory_mb(platform), "MB", "<= 2500"),
     ]
+    for stage, values in reader.stages_ms.items():
+        figures.append(Figure(f"of_it_{stage}_p50_ms", percentile(values, 0.5), "ms"))
+        figures.append(Figure(f"of_it_{stage}_p99_ms", percentile(values, 0.99), "ms"))
     if to_client_ms:
         figures.append(Figure("tick_to_client_p99_ms", percentile(to_client_ms, 0.99), "ms", "<= 150"))
     figures.append(_worst_stop(platform, task, args.stops))
@@ -159,44 +161,10 @@ def _worst_stop(platform: Platform, task: int, stops: int) -> Figure:
     return Figure("stop_to_gone_s", worst, "s", "<= 2")
 
 
-def catchup(platform: Platform, args: argparse.Namespace) -> list[Figure]:
-    """Let snapshots pile up on the bus, then time a task from its first result to its last of them."""
-    feed = simulate(platform, args.codes, args.every)
-    bus = Bus(connect(platform.redis_url), FEED)
-    wait_for("snapshots on the bus", lambda: len(bus.headers(0)) >= args.snapshots, 600)
-    platform.ask(feed, "stop")
-    platform.reaches(feed, "Stopped", 20)
-    waiting = bus.headers(0)
-    task = platform.create("cluster_regression", FEED)
-    wait_for("the first result", lambda: platform.results.latest(task), 180)
-    began, first = time.monotonic(), platform.results.latest(task)
-    wait_for("the last", lambda: _at(platform, task) == waiting[-1].index, 600)
-    seconds = time.monotonic() - began
-    done = waiting[-1].index - (first.numbers["index"] if first else 0)
-    platform.ask(task, "stop")
-    return [Figure("catchup_rows_per_s", done * args.codes / seconds, "rows/s", ">= 500000")]
-
-
-def _at(platform: Platform, task: int) -> int:
-    item = platform.results.latest(task)
-    return item.numbers["index"] if item else -1
-
-
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="bin/bench", description=__doc__)
-    parser.add_argument("what", choices=["live", "catchup"])
-    parser.add_argument("--codes", type=int, default=1000)
-    parser.add_argument("--every", type=float, default=1.0, help="seconds between snapshots")
-    parser.add_argument("--seconds", type=float, default=60.0, help="measured time, after the warm-up")
-    parser.add_argument("--warmup", type=float, default=20.0)
-    parser.add_argument("--clients", type=int, default=0, help="websocket clients")
-    parser.add_argument("--stops", type=int, default=1, help="how often to stop and retry")
-    parser.add_argument("--snapshots", type=int, default=60, help="how many wait on the bus (catchup)")
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory() as state, running(Path(state)) as platform:
-        tell({"live": live, "catchup": catchup}[args.what](platform, args), as_json=args.json)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+    options = parser("live", __doc__)
+    options.add_argument("--seconds", type=float, default=60.0, help="measured time, after the warm-up")
+    options.add_argument("--warmup", type=float, default=20.0)
+    options.add_argument("--clients", type=int, default=0, help="websocket clients")
+    options.add_argument("--stops", type=int, default=1, help="how often to stop and retry")
+    measure(options.parse_args(argv), live)

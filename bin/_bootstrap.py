@@ -37,7 +37,7 @@ def main() -> int:
         say("Everything is set up. bin/up starts the platform, bin/test checks it.")
         return 0
     if command == "bench":
-        os.execve(PYTHON, [str(PYTHON), "-m", "bench.live", *arguments], {**environment, "PYTHONPATH": str(ROOT)})
+        os.execve(PYTHON, [str(PYTHON), "-m", "bench", *arguments], {**environment, "PYTHONPATH": str(ROOT)})
     stage = ROOT / "bin" / ("_launch.py" if command == "up" else "_checks.py")
     # The same process goes on, so that a signal to bin/up reaches the launcher.
     os.execve(PYTHON, [str(PYTHON), str(stage), *arguments], environment)
@@ -175,7 +175,11 @@ def _environment(server: Path | None, java: Path, node: Path | None, steps: Step
 
 def _class_archive(steps: Steps, java: Path, environment: dict[str, str]) -> dict[str, str]:
     """Let Java write down, once per runtime and Spark, the classes that every task loads: tasks then start faster."""
-    wanted = _hash([ROOT / "requirements.txt"], f"{java.resolve()} {java.stat().st_mtime_ns}")[:16]
+    recipe = [
+        ROOT / "requirements.txt",
+        ROOT / "processors" / "gateway.py",
+    ]  # the JVM takes it for the same command only
+    wanted = _hash(recipe, f"{java.resolve()} {java.stat().st_mtime_ns}")[:16]
     path, tried = VENV / f"spark-{wanted}.jsa", VENV / f".spark-{wanted}.stamp"
     if not tried.is_file():
         for old in VENV.glob("spark-*.jsa"):

@@ -14,11 +14,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pyspark import SparkContext
 from pyspark.sql.datasource import DataSource, DataSourceStreamReader, InputPartition
 from pyspark.sql.streaming import StreamingQuery
 
-from processors import spark
+from processors import gateway, spark
 from processors.contract import Context
 
 _LIMIT_S = 120
@@ -56,8 +55,9 @@ def make(path: Path) -> None:
     """Write the archive at a path; leave nothing there when the runtime can't."""
     os.environ["PLATFORM_JAVA_TRAINING"] = "1"  # the JVM must outlive its parent by the seconds that writing takes
     os.environ.pop("PLATFORM_JVM_ARCHIVE", None)
-    spark.SMALL_DRIVER["spark.driver.extraJavaOptions"] += f' -XX:ArchiveClassesAtExit="{path}"'
-    session = spark.session("archive", Context(0, 0, "", "", path.parent))
+    context = Context(0, 0, "", "", path.parent)
+    jvm = gateway.start(context.memory_mb, [f"-XX:ArchiveClassesAtExit={path}"])
+    session = spark.session("archive", context, jvm)
     session.dataSource.register(Ticking)
     query = spark.write_nowhere(session.readStream.format("ticking").load(), "archive")
     until = time.monotonic() + _LIMIT_S
@@ -65,9 +65,9 @@ def make(path: Path) -> None:
         time.sleep(0.1)
     query.stop()
     session.stop()
-    process = SparkContext._gateway.proc  # type: ignore[union-attr]
-    process.stdin.close()
-    process.wait(_LIMIT_S)
+    assert jvm.process.stdin is not None
+    jvm.process.stdin.close()
+    jvm.process.wait(_LIMIT_S)
 
 
 def _ran(query: StreamingQuery, batches: int) -> bool:

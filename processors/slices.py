@@ -6,6 +6,7 @@ Workers live longer than one batch: connection, processor and decoded snapshots 
 from __future__ import annotations
 
 import gc
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,25 +73,32 @@ _workers: dict[str, _Worker] = {}
 
 def deliver(plan: Plan, header: Header, number: int) -> None:
     """Map one slice of one snapshot and hand its columns, or word that it is gone, to the driver."""
+    begun_ms = time.time_ns() // 1_000_000
     worker = _workers.get(plan.key)
     if worker is None:
         _workers.clear()
         worker = _workers[plan.key] = _Worker(plan)
     window = worker.window(header, number)
     if window is None:
-        delivery = pack(header, number, None, {})
+        delivery = pack(header, number, begun_ms, None, {})
     else:
-        delivery = pack(header, number, window.codes, worker.processor.map_slice(window, worker.params))
+        columns = worker.processor.map_slice(window, worker.params)
+        delivery = pack(header, number, begun_ms, window.codes, columns)
     with worker.bus.client.pipeline(transaction=False) as pipe:
         pipe.rpush(f"{plan.key}:columns", delivery)
         pipe.expire(f"{plan.key}:columns", 60)
         pipe.execute()
 
 
-def pack(header: Header, number: int, codes: pa.StringArray | None, columns: Columns) -> bytes:
+def pack(header: Header, number: int, begun_ms: int, codes: pa.StringArray | None, columns: Columns) -> bytes:
     """Return a delivery: columns as Arrow IPC, the snapshot's header in its metadata."""
     arrays = {} if codes is None else {"code": codes, **{name: pa.array(values) for name, values in columns.items()}}
-    metadata = {"header": header.to_json(), "slice": str(number), "gone": "yes" if codes is None else "no"}
+    metadata = {
+        "header": header.to_json(),
+        "slice": str(number),
+        "gone": "yes" if codes is None else "no",
+        "begun": str(begun_ms),
+    }
     schema = pa.schema([pa.field(name, array.type) for name, array in arrays.items()], metadata=metadata)
     batch = pa.RecordBatch.from_arrays(list(arrays.values()), schema=schema)
     sink = pa.BufferOutputStream()
@@ -104,6 +112,7 @@ class Delivery:
     header: Header
     number: int
     gone: bool
+    begun_ms: int  # wall time at which an executor began with the slice
     codes: pa.StringArray | None
     columns: Columns
 
@@ -116,7 +125,9 @@ def unpack(data: bytes) -> Delivery:
     names = batch.schema.names[1:]
     columns = {name: batch.column(name).to_numpy(zero_copy_only=False) for name in names}
     codes = None if gone else batch.column(0)
-    return Delivery(Header.from_json(metadata[b"header"]), int(metadata[b"slice"]), gone, codes, columns)
+    return Delivery(
+        Header.from_json(metadata[b"header"]), int(metadata[b"slice"]), gone, int(metadata[b"begun"]), codes, columns
+    )
 
 
 # ---- a window of snapshots on the newest one's codes

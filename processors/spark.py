@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -14,12 +12,11 @@ from pyspark import SparkContext
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming import StreamingQuery
 
+from processors import gateway
 from processors.contract import Context
 from processors.scratch import scratch_path
 
 log = structlog.get_logger()
-
-ROOT = Path(__file__).resolve().parent.parent
 
 # One thin micro-batch per snapshot: docs/decisions/0001-thin-micro-batches.md has the measurements.
 _THIN_BATCHES = {
@@ -47,7 +44,6 @@ SMALL_DRIVER = {
     "spark.ui.showConsoleProgress": "false",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
-    "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xss2m -XX:-UsePerfData",
     "spark.sql.ui.retainedExecutions": "2",
     "spark.ui.retainedJobs": "2",
     "spark.ui.retainedStages": "2",
@@ -57,37 +53,36 @@ SMALL_DRIVER = {
 }
 
 
-def session(name: str, context: Context) -> SparkSession:
+def session(name: str, context: Context, jvm: gateway.Jvm | None = None) -> SparkSession:
     """Return the runner's Spark session, made on first use. Call it on the thread that lives as long as the runner:
-    the JVM ends with the thread that started it.
+    the JVM ends with the thread that started it. ``jvm`` is one that was started for it before.
 
     ``SPARK_MASTER`` chooses the master (``local[2]`` by default). Settings show in ``ps``: none may hold a secret.
     """
-    master = os.environ.get("SPARK_MASTER", "local[2]")
-    _choose_python(master.startswith("local"))
-    builder = SparkSession.builder.appName(f"{name} task {context.task}.{context.attempt}").master(master)
-    settings = {**SMALL_DRIVER, **_THIN_BATCHES, "spark.driver.memory": f"{context.memory_mb}m"}
+    builder = SparkSession.builder.appName(f"{name} task {context.task}.{context.attempt}").master(gateway.master())
+    settings = {**SMALL_DRIVER, **_THIN_BATCHES}
     settings["spark.local.dir"] = settings["spark.sql.warehouse.dir"] = scratch_dir()
-    archive = os.environ.get("PLATFORM_JVM_ARCHIVE", "")
-    if os.path.isfile(archive):
-        settings["spark.driver.extraJavaOptions"] += f' -XX:SharedArchiveFile="{archive}" -Xshare:auto'
-    if not master.startswith("local"):
-        # Executors on other machines call back: let Spark find the address.
-        for key in ("spark.driver.bindAddress", "spark.driver.host"):
-            settings.pop(key)
-        settings["spark.executorEnv.PYTHONPATH"] = os.environ["PYTHONPATH"]
+    if not gateway.is_local():
+        _ask_spark_to_launch(settings, context)
+    elif SparkContext._gateway is None:
+        jvm = jvm or gateway.start(context.memory_mb)
+        gateway.hand_over(jvm)
     for key, value in settings.items():
         builder = builder.config(key, value)
-    return builder.getOrCreate()
+    made = builder.getOrCreate()
+    if jvm is not None:
+        SparkContext._gateway.proc = jvm.process  # type: ignore[union-attr]
+    return made
 
 
-def _choose_python(local: bool) -> None:
-    """Let Spark's Python processes be this interpreter and import the project's own modules."""
-    os.environ["PLATFORM_PYTHON"], os.environ["PLATFORM_ROOT"] = sys.executable, str(ROOT)
-    os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
-    os.environ["PYSPARK_PYTHON"] = str(ROOT / "processors" / "jvm" / "bin" / "python") if local else sys.executable
-    given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *given])
+def _ask_spark_to_launch(settings: dict[str, str], context: Context) -> None:
+    """A cluster's driver is started by spark-submit, which knows what each kind of cluster needs."""
+    gateway.choose_python(local=False)
+    settings["spark.driver.memory"] = f"{context.memory_mb}m"
+    settings["spark.driver.extraJavaOptions"] = " ".join([*gateway.SMALL_JVM, *gateway.archive_option()])
+    settings["spark.executorEnv.PYTHONPATH"] = os.environ["PYTHONPATH"]
+    for key in ("spark.driver.bindAddress", "spark.driver.host"):
+        settings.pop(key)  # executors on other machines call back: let Spark find the address
 
 
 def warm_workers(session: SparkSession, class_path: str) -> None:

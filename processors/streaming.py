@@ -227,9 +227,11 @@ class Engine:
         changes = self.outlets.changes()
         if changes:
             self._change(changes, header)
-        began = time.perf_counter()
+        began_ms, began = time.time_ns() // 1_000_000, time.perf_counter()
         result = self.fold.step(header, deliveries)
-        self._publish(header, result, (time.perf_counter() - began) * 1000)
+        step_ms = round((time.perf_counter() - began) * 1000, 3)
+        times = {"begun_ms": min(part.begun_ms for part in deliveries), "mapped_ms": began_ms, "step_ms": step_ms}
+        self._publish(header, result, times)
         self._rows += sum(len(part.codes) for part in deliveries if part.codes is not None)
         if time.monotonic() - self._saved_at > _SAVE_EVERY_S:
             self._save()
@@ -242,10 +244,10 @@ class Engine:
             return
         self.outlets.applied(changes, header)
 
-    def _publish(self, header: Header, result: Result, step_ms: float) -> None:
+    def _publish(self, header: Header, result: Result, times: dict[str, float]) -> None:
         """Publish until Redis takes it: the state has moved on, so this result must not be lost."""
         while True:
-            meta = self._meta(header, step_ms)
+            meta = self._meta(header, times)
             try:
                 answer = self.outlets.publish(header, result, meta)
                 break
@@ -257,7 +259,7 @@ class Engine:
             raise Fenced
         self.context.progress(index=header.index, seq=header.seq, rows=self._rows, **_shown(meta))
 
-    def _meta(self, header: Header, step_ms: float) -> dict[str, Any]:
+    def _meta(self, header: Header, times: dict[str, float]) -> dict[str, Any]:
         now_ms = time.time_ns() // 1_000_000
         lag_ms = now_ms - header.published_ms
         return {
@@ -266,11 +268,11 @@ class Engine:
             "attempt": self.context.attempt,
             "handed_ms": header.handed_ms,
             "published_ms": header.published_ms,
+            **times,
             "result_ms": now_ms,
             "lag_ms": lag_ms,
             "late": header.pace > 0 and lag_ms > header.interval_ms / header.pace,
             "missed": self.fold.missed,
-            "step_ms": round(step_ms, 3),
         }
 
     # ---- beginning, end, and what lies between

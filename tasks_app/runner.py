@@ -4,6 +4,8 @@ Its supervisor speaks to it in lines of JSON: on stdin first the order, then ``{
 ``{"change": {name: value}}``; on stdout come ``{"pong": n, "progress": {…}}``, ``{"running": true}``,
 ``{"applied": {…}}`` and, last, the outcome. When stdin ends, the supervisor is gone, and so is the runner.
 
+What takes long to import is imported late, for a stream task's JVM starts first and beside it.
+
 Two threads: this module's control thread answers within milliseconds whatever the work does; the work has the main
 thread, which must live as long as the JVM that it starts.
 """
@@ -18,14 +20,14 @@ import sys
 import threading
 import traceback
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-import structlog
-from pydantic import ValidationError
-
-from processors.contract import Context, Processor
-from processors.loading import NotAProcessor, load
+from processors import gateway
 from processors.snapshot import FeedSpec, Header
+
+if TYPE_CHECKING:
+    from processors.bus import Bus
+    from processors.contract import Context, Processor
 
 _TRACEBACK_CHARS = 4_000
 
@@ -71,10 +73,12 @@ class Control:
         self._progress = {**self._progress, **facts}
 
 
-def work(order: dict[str, Any], context: Context, control: Control) -> dict[str, Any]:
+def work(order: dict[str, Any], context: Context, control: Control, jvm: gateway.Jvm | None) -> dict[str, Any]:
     """Run the processor to its end; return the outcome for the supervisor."""
     if order["kind"] == "stream":
-        return _stream(order, context, control)
+        return _stream(order, context, control, jvm)
+    from processors.loading import load
+
     processor: Processor = load(order["class"])()
     params = processor.Params.model_validate(order["params"])
     if order["kind"] == "batch":
@@ -83,14 +87,15 @@ def work(order: dict[str, Any], context: Context, control: Control) -> dict[str,
     return {"stopped": True} if context.stopping.is_set() else {"finished": {}}
 
 
-def _stream(order: dict[str, Any], context: Context, control: Control) -> dict[str, Any]:
+def _stream(order: dict[str, Any], context: Context, control: Control, jvm: gateway.Jvm | None) -> dict[str, Any]:
     from processors import spark
 
     # While the JVM starts, the processor and what it imports are loaded beside it.
     threading.Thread(target=_load_early, args=(order["class"],), name="loading", daemon=True).start()
-    session = spark.session(order["processor"], context)
+    session = spark.session(order["processor"], context, jvm)
 
-    from processors.bus import Bus, connect
+    from processors.bus import connect
+    from processors.loading import load
     from processors.streaming import Engine, Fenced, Outlets, Stopped, code_hash
     from tasks_app.results import Results
 
@@ -120,6 +125,8 @@ def _stream(order: dict[str, Any], context: Context, control: Control) -> dict[s
 
 
 def _load_early(path: str) -> None:
+    from processors.loading import NotAProcessor, load
+
     with contextlib.suppress(NotAProcessor):  # the main thread meets it again, and tells
         load(path)
         importlib.import_module("processors.streaming")
@@ -127,6 +134,8 @@ def _load_early(path: str) -> None:
 
 def outcome_of(error: BaseException) -> dict[str, Any]:
     """Return a failure as the supervisor takes it: one sentence, and the traceback's end."""
+    from pydantic import ValidationError
+
     if type(error).__name__ == "JvmDied":  # known by name: a feed's runner never imports pyspark
         return {"lost": str(error)}
     if isinstance(error, ValidationError):
@@ -140,16 +149,27 @@ def outcome_of(error: BaseException) -> dict[str, Any]:
 def main() -> None:
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # only messages go to the supervisor; what libraries print goes to the log
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
     order = json.loads(sys.stdin.buffer.readline())
-    context = Context(
+    starts_jvm = order["kind"] == "stream" and gateway.is_local()
+    jvm = gateway.start(order["memory_mb"]) if starts_jvm else None
+    log = _logger()
+    control = Control(out, _context(order))
+    log.info("attempt began", task_id=order["task"], attempt=order["attempt"])
+    threading.Thread(target=control.listen, args=(sys.stdin.buffer,), name="control", daemon=True).start()
+    try:
+        outcome = work(order, control.context, control, jvm)
+    except BaseException as error:
+        log.error("attempt failed", error=str(error)[:500], exc_info=error)
+        outcome = outcome_of(error)
+    control.say(**outcome, progress=control._progress)
+    # The JVM and Spark's helpers end with this process; waiting for their orderly end would only take time.
+    os._exit(0)
+
+
+def _context(order: dict[str, Any]) -> Context:
+    from processors.contract import Context
+
+    return Context(
         task=order["task"],
         attempt=order["attempt"],
         token=order["token"],
@@ -158,17 +178,20 @@ def main() -> None:
         fresh=order["fresh"],
         memory_mb=order["memory_mb"],
     )
-    structlog.get_logger().info("attempt began", task_id=context.task, attempt=context.attempt)
-    control = Control(out, context)
-    threading.Thread(target=control.listen, args=(sys.stdin.buffer,), name="control", daemon=True).start()
-    try:
-        outcome = work(order, context, control)
-    except BaseException as error:
-        structlog.get_logger().error("attempt failed", error=str(error)[:500], exc_info=error)
-        outcome = outcome_of(error)
-    control.say(**outcome, progress=control._progress)
-    # The JVM and Spark's helpers end with this process; waiting for their orderly end would only take time.
-    os._exit(0)
+
+
+def _logger() -> Any:
+    import structlog
+
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    return structlog.get_logger()
 
 
 if __name__ == "__main__":

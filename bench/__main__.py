@@ -1,0 +1,23 @@
+"""``bin/bench WHAT [options]``: a module per benchmark, each with ``main(argv)``, all telling through ``figures``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+BENCHMARKS = {
+    "live": "bench.live",
+    "catchup": "bench.catchup",
+}
+
+
+def main(argv: list[str]) -> int:
+    if not argv or argv[0] not in BENCHMARKS:
+        sys.stderr.write(f"bin/bench {' '.join(argv[:1])}: expected one of {', '.join(BENCHMARKS)}, then its options\n")
+        return 2
+    importlib.import_module(BENCHMARKS[argv[0]]).main(argv[1:])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

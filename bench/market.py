@@ -1,0 +1,37 @@
+"""What benchmarks share: the whole platform in processes of its own, and a simulated market on it."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from platform_process import Platform, running
+
+from bench.figures import Figure, tell
+
+FEED = "bench"
+
+
+def parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """Return a parser with the options that every benchmark on a simulated market has."""
+    made = argparse.ArgumentParser(prog=f"bin/bench {name}", description=description)
+    made.add_argument("--codes", type=int, default=1000, help="stocks")
+    made.add_argument("--every", type=float, default=1.0, help="seconds between snapshots")
+    made.add_argument("--json", action="store_true", help="a line of JSON per figure")
+    return made
+
+
+def measure(args: argparse.Namespace, figures: Callable[[Platform, argparse.Namespace], Sequence[Figure]]) -> None:
+    """Tell the figures measured on a platform of its own, which is gone afterwards."""
+    with tempfile.TemporaryDirectory() as state, running(Path(state)) as platform:
+        tell(figures(platform, args), as_json=args.json)
+
+
+def simulate(platform: Platform, codes: int, every_s: float) -> int:
+    """Start a simulated market; return its task."""
+    params = {"codes": codes, "every_s": every_s}
+    spec = {"calendar": "24/7", "zone": "UTC", "interval_ms": round(every_s * 1000), "simulated": True}
+    platform.make_feed(FEED, "simulator", params, max_bytes=max(256, codes // 100) * 2**20, **spec)
+    return platform.create("simulator", FEED, **params)

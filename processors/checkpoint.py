@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 _META = "__meta__"
 
@@ -20,8 +22,8 @@ class CheckpointError(Exception):
 
 
 def save(path: Path, state: dict[str, Any], meta: dict[str, Any]) -> None:
-    """Write state and meta under a temporary name, fsync, rename. ``state`` is a tree of dicts with NumPy arrays
-    and JSON values as leaves; every part of the file carries a checksum (zip)."""
+    """Write state and meta under a temporary name, fsync, rename. ``state`` is a tree of dicts with NumPy arrays,
+    Arrow string arrays without nulls, and JSON values as leaves; every part of the file carries a checksum (zip)."""
     arrays: dict[str, np.ndarray] = {}
     tree = _split(state, "", arrays)
     text = json.dumps({"meta": meta, "state": tree}).encode()
@@ -46,19 +48,36 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
         raise CheckpointError(f"checkpoint {path.name} is damaged: {error}") from error
 
 
-def copy(state: Any) -> Any:
-    """Return a deep copy of a state tree, so that it may be written while the original goes on."""
+def copy(state: Any, into: Any = None) -> Any:
+    """Return a deep copy of a state tree, so that it may be written while the original goes on.
+
+    The arrays of ``into``, an older copy that nobody needs, are written over where they fit: new memory costs more
+    than the copying. Arrow's arrays never change, and are not copied.
+    """
     if isinstance(state, dict):
-        return {key: copy(value) for key, value in state.items()}
+        older = into if isinstance(into, dict) else {}
+        return {key: copy(value, older.get(key)) for key, value in state.items()}
     if isinstance(state, list):
         return [copy(value) for value in state]
-    return state.copy() if isinstance(state, np.ndarray) else state
+    if not isinstance(state, np.ndarray):
+        return state
+    if isinstance(into, np.ndarray) and (into.shape, into.dtype) == (state.shape, state.dtype):
+        np.copyto(into, state)
+        return into
+    return state.copy()
 
 
 def _split(node: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
+    if isinstance(node, pa.StringArray):
+        if node.null_count:
+            raise ValueError(f"state {path}: {node.null_count} of {len(node)} texts are null, expected none")
+        flat = pa.concat_arrays([node, node[:0]])  # a slice of a longer array has the longer one's buffers
+        arrays[f"{path}.lengths"] = pc.binary_length(flat).to_numpy()
+        arrays[f"{path}.text"] = np.frombuffer(flat.buffers()[2] or b"", dtype=np.uint8)
+        return {"__text__": path}
     if isinstance(node, np.ndarray):
-        if node.dtype.kind in "UO":
-            return {"__list__": node.tolist(), "dtype": node.dtype.kind}
+        if node.dtype.kind == "O":
+            return {"__list__": node.tolist()}
         arrays[path] = node
         return {"__array__": path}
     if isinstance(node, dict):
@@ -70,10 +89,18 @@ def _join(node: Any, arrays: Any) -> Any:
     if isinstance(node, dict):
         if "__array__" in node:
             return arrays[node["__array__"]]
+        if "__text__" in node:
+            path = node["__text__"]
+            return _texts(arrays[f"{path}.lengths"], arrays[f"{path}.text"])
         if "__list__" in node:
-            return np.array(node["__list__"], dtype=object if node["dtype"] == "O" else str)
+            return np.array(node["__list__"], dtype=object)
         return {key: _join(value, arrays) for key, value in node.items()}
     return node
+
+
+def _texts(lengths: np.ndarray, text: np.ndarray) -> pa.StringArray:
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return pa.StringArray.from_buffers(len(lengths), pa.py_buffer(offsets), pa.py_buffer(text))
 
 
 def _sync_directory(path: Path) -> None:
@@ -93,6 +120,7 @@ class Saver:
     def __init__(self, path: Path, failed: Callable[[OSError], None]):
         self.path, self._failed = path, failed
         self._next: tuple[dict, dict] | None = None
+        self._spare: dict | None = None  # a copy that has been written
         self._wake = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="checkpoint", daemon=True)
@@ -100,7 +128,8 @@ class Saver:
 
     def offer(self, state: dict[str, Any], meta: dict[str, Any]) -> None:
         with self._wake:
-            self._next = (copy(state), meta)
+            spare, self._spare = self._next[0] if self._next else self._spare, None
+            self._next = (copy(state, spare), meta)
             self._wake.notify()
 
     def close(self, timeout_s: float) -> None:
@@ -121,3 +150,5 @@ class Saver:
                 save(self.path, *offered)
             except OSError as error:
                 self._failed(error)
+            with self._wake:
+                self._spare = offered[0]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ import redis
 
 from processors.bus import Bus, connect
 from processors.contract import Columns, StreamProcessor, Window
+from processors.inbox import Outbox
 from processors.loading import load
 from processors.snapshot import Header
 from processors.source import Plan
@@ -28,6 +29,7 @@ class _Worker:
     def __init__(self, plan: Plan):
         self.plan = plan
         self.bus = Bus(connect(plan.redis_url), plan.feed)
+        self.driver = Outbox(plan.driver, plan.key)
         self.processor: StreamProcessor = load(plan.processor)()
         self.params = self.processor.Params.model_validate_json(plan.params)
         self.slices: dict[int, OrderedDict[int, pa.RecordBatch]] = {}
@@ -80,17 +82,14 @@ def deliver(plan: Plan, header: Header, number: int) -> None:
         worker = _workers[plan.key] = _Worker(plan)
     window = worker.window(header, number)
     if window is None:
-        delivery = pack(header, number, begun_ms, None, {})
+        delivery = pack(header, number, None, {}, begun_ms)
     else:
         columns = worker.processor.map_slice(window, worker.params)
-        delivery = pack(header, number, begun_ms, window.codes, columns)
-    with worker.bus.client.pipeline(transaction=False) as pipe:
-        pipe.rpush(f"{plan.key}:columns", delivery)
-        pipe.expire(f"{plan.key}:columns", 60)
-        pipe.execute()
+        delivery = pack(header, number, window.codes, columns, begun_ms)
+    worker.driver.send(delivery)
 
 
-def pack(header: Header, number: int, begun_ms: int, codes: pa.StringArray | None, columns: Columns) -> bytes:
+def pack(header: Header, number: int, codes: pa.StringArray | None, columns: Columns, begun_ms: int = 0) -> memoryview:
     """Return a delivery: columns as Arrow IPC, the snapshot's header in its metadata."""
     arrays = {} if codes is None else {"code": codes, **{name: pa.array(values) for name, values in columns.items()}}
     metadata = {
@@ -104,7 +103,7 @@ def pack(header: Header, number: int, begun_ms: int, codes: pa.StringArray | Non
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, schema) as writer:
         writer.write_batch(batch)
-    return sink.getvalue().to_pybytes()
+    return memoryview(sink.getvalue())
 
 
 @dataclass(frozen=True)
@@ -117,8 +116,9 @@ class Delivery:
     columns: Columns
 
 
-def unpack(data: bytes) -> Delivery:
-    with pa.ipc.open_stream(data) as reader:
+def unpack(data: bytearray | memoryview) -> Delivery:
+    """Return a delivery whose columns lie in ``data``."""
+    with pa.ipc.open_stream(pa.py_buffer(data)) as reader:
         batch = reader.read_next_batch()
     metadata = batch.schema.metadata
     gone = metadata[b"gone"] == b"yes"
@@ -136,13 +136,31 @@ def unpack(data: bytes) -> Delivery:
 def align(headers: Sequence[Header], batches: Sequence[pa.RecordBatch]) -> Window:
     """Return the batches, oldest first, as one window on the codes of the last."""
     codes = batches[-1].column("code")
-    names = [name for name in batches[-1].schema.names if name != "code"]
     rows = [_rows_of(codes, batch.column("code")) for batch in batches[:-1]] + [None]
-    columns = {
-        name: np.stack([_take(batch, name, where) for batch, where in zip(batches, rows, strict=True)])
-        for name in names
-    }
-    return Window(codes, columns, tuple(headers))
+    return Window(codes, _Stacked(batches, rows), tuple(headers))
+
+
+class _Stacked(Mapping[str, np.ndarray]):
+    """A window's columns, each put together when it is first asked for: most processors look at few of them."""
+
+    def __init__(self, batches: Sequence[pa.RecordBatch], rows: Sequence[np.ndarray | None]):
+        self._batches, self._rows = batches, rows
+        self._names = [name for name in batches[-1].schema.names if name != "code"]
+        self._made: Columns = {}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._made:
+            if name not in self._names:
+                raise KeyError(name)
+            parts = [_take(batch, name, where) for batch, where in zip(self._batches, self._rows, strict=True)]
+            self._made[name] = np.stack(parts)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def _rows_of(codes: pa.StringArray, among: pa.StringArray) -> np.ndarray | None:
@@ -164,5 +182,5 @@ def _take(batch: pa.RecordBatch, name: str, rows: np.ndarray | None) -> np.ndarr
 
 def grant(client: redis.Redis, key: str, credits: int) -> None:
     """Let the source plan ``credits`` more snapshots."""
-    client.rpush(f"{key}:credit", *[b"1"] * credits)
-    client.expire(f"{key}:credit", 3600)
+    client.rpush(f"work:{key}:credit", *[b"1"] * credits)
+    client.expire(f"work:{key}:credit", 3600)

@@ -2,12 +2,12 @@
 
 One micro-batch is one snapshot, one partition one of its slices. ``latestOffset`` blocks on the bus instead of being
 polled. ``read`` runs on the executors: it reads its slice of the window from the bus, calls the processor's
-``map_slice`` and hands the columns to the driver through Redis (``slices.py``); the rows that Spark itself sees are
+``map_slice`` and hands the columns to the driver by a socket (``slices.py``); the rows that Spark itself sees are
 none, so that no second query has to be planned for each snapshot. A task that Spark runs twice delivers twice; the
 driver takes one.
 
 Flow control is by credits: the driver grants one per snapshot that it is ready for, so that at most a few snapshots'
-columns wait in Redis. Spark starts several helper processes that import this module: it imports next to nothing.
+columns wait for it. Spark starts several helper processes that import this module: it imports next to nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class Plan:
 
     redis_url: str
     feed: str
-    key: str  # of this attempt's lists in Redis
+    driver: str  # address of its inbox
+    key: str  # of that inbox, and of this query's list of credits in Redis
     start: int
     processor: str
     params: str  # JSON
@@ -83,7 +84,7 @@ class SnapshotReader(DataSourceStreamReader):
         """Return the next snapshot's number, or ``start`` when none came for a while."""
         bus = self._connected()
         if not self._credit:
-            self._credit = bus.client.blpop([f"{self.plan.key}:credit"], timeout=_HOLD_MS / 1000) is not None
+            self._credit = bus.client.blpop([f"work:{self.plan.key}:credit"], timeout=_HOLD_MS / 1000) is not None
         header = bus.wait(start["seq"], block_ms=_HOLD_MS) if self._credit else None
         if header is None:
             return start

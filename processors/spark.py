@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -14,6 +15,7 @@ from pyspark.sql.streaming import StreamingQuery
 
 from processors import gateway
 from processors.contract import Context
+from processors.inbox import Inbox
 from processors.scratch import scratch_path
 
 log = structlog.get_logger()
@@ -116,6 +118,13 @@ def write_nowhere(frame: DataFrame, name: str) -> StreamingQuery:
     }.items():
         writer = writer.option(key, value)
     return writer.start()
+
+
+def inbox(session: SparkSession) -> Inbox:
+    """Return where executors send what they have for the driver: a file here, a port where they are elsewhere."""
+    if gateway.is_local():
+        return Inbox(Path(scratch_dir()))
+    return Inbox(None, session.conf.get("spark.driver.host") or "")
 
 
 class JvmDied(Exception):

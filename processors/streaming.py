@@ -14,7 +14,6 @@ import json
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
@@ -30,6 +29,7 @@ from pyspark.sql.streaming import StreamingQuery
 from processors import checkpoint, spark
 from processors.bus import Bus, connect
 from processors.contract import Context, FeedSpec, Header, Params, Result, StreamProcessor
+from processors.inbox import Inbox
 from processors.inspection import live_names
 from processors.slices import Delivery, grant, unpack
 from processors.source import Plan, SnapshotSource
@@ -137,7 +137,6 @@ class Engine:
         self.fold = Fold(processor, params, spec)
         self.client = connect(context.redis_url)
         self.bus = Bus(self.client, spec.name)
-        self.key = ""
         self._rows = 0
         self._told_at = 0.0
         self._saved_at = time.monotonic()
@@ -167,48 +166,50 @@ class Engine:
     # ---- one query, as long as Redis answers
 
     def _follow(self, session: SparkSession) -> None:
-        self.key = f"work:{self.context.task}:{uuid.uuid4().hex[:12]}"
-        query = self._start_query(session)
+        inbox = spark.inbox(session)
+        query = self._start_query(session, inbox)
         log.info("query started", after_seq=self.fold.seq)
         self.context.running()
         try:
-            grant(self.client, self.key, _CREDITS)
-            self._fold_deliveries(query)
+            grant(self.client, inbox.key, _CREDITS)
+            self._fold_deliveries(query, inbox)
         finally:
             _stop(query)
-            self._drop_lists()
+            inbox.close()
+            self._drop_credits(inbox.key)
 
-    def _start_query(self, session: SparkSession) -> StreamingQuery:
+    def _start_query(self, session: SparkSession, inbox: Inbox) -> StreamingQuery:
         plan = Plan(
             redis_url=self.context.redis_url,
             feed=self.spec.name,
-            key=self.key,
+            driver=inbox.address,
+            key=inbox.key,
             start=self.fold.seq,
             processor=self.path,
             params=self.fold.params.model_dump_json(),
             window=self.processor.window(self.fold.params),
         )
         frame = session.readStream.format("snapshots").option("plan", json.dumps(asdict(plan))).load()
-        return spark.write_nowhere(frame, self.key.replace(":", "_"))
+        return spark.write_nowhere(frame, f"task_{self.context.task}_{inbox.key[:8]}")
 
-    def _fold_deliveries(self, query: StreamingQuery) -> None:
+    def _fold_deliveries(self, query: StreamingQuery, inbox: Inbox) -> None:
         waiting: dict[int, dict[int, Delivery]] = {}
         while not self.context.stopping.is_set():
             self._tell_position()
-            item = self.client.blpop([f"{self.key}:columns"], timeout=_WAIT_S)
-            if item is None:
+            message = inbox.take(_WAIT_S)
+            if message is None:
                 self._check(query)
                 continue
-            delivery = unpack(item[1])
+            delivery = unpack(message)
             seq = delivery.header.seq
             if seq <= self.fold.seq:
                 continue  # a task that Spark ran twice
             slices = waiting.setdefault(seq, {})
             slices[delivery.number] = delivery
             if len(slices) == delivery.header.slices:
-                self._take(delivery.header, [slices[number] for number in sorted(slices)])
                 del waiting[seq]
-                grant(self.client, self.key, 1)
+                self._take(delivery.header, [slices[number] for number in sorted(slices)])
+                grant(self.client, inbox.key, 1)
 
     def _check(self, query: StreamingQuery) -> None:
         """Raise what ended the query, a Redis error as such: it is waited out, anything else ends the task."""
@@ -324,9 +325,9 @@ class Engine:
             self._save()
         self._saver.close(timeout_s=0.8)
 
-    def _drop_lists(self) -> None:
+    def _drop_credits(self, key: str) -> None:
         try:
-            self.client.delete(f"{self.key}:columns", f"{self.key}:credit")
+            self.client.delete(f"work:{key}:credit")
         except redis.RedisError:
             pass  # they expire by themselves
 

@@ -151,8 +151,8 @@ class Hub:
 
     async def follow_stocks(self, client: Client, view: StockView) -> None:
         client.stocks = view
-        self._positions.setdefault(f"result:{view.task}", "$")
         found = await sync_to_async(default().stocks, thread_sensitive=False)(view.task)
+        self._positions.setdefault(f"stocks:{view.task}", found[0] if found else "0-0")
         if found:
             self._put_stocks(client, *found)
 
@@ -190,16 +190,17 @@ class Hub:
             name = stream.decode()
             if name == "events":
                 await self._tell_events(entries)
+            elif name.startswith("stocks:"):
+                self._tell_stocks(name, *entries[-1])
             else:
                 self._tell_results(name, entries)
-                await self._tell_stocks(connection, int(name.partition(":")[2]))
             self._positions[name] = entries[-1][0].decode()
 
     def _drop_unfollowed(self) -> None:
         wanted = {"events"}
         for client in self.clients:
             wanted |= {f"result:{topic[8:]}" for topic in client.topics if topic.startswith("results:")}
-            wanted |= {f"result:{client.stocks.task}"} if client.stocks else set()
+            wanted |= {f"stocks:{client.stocks.task}"} if client.stocks else set()
         for stream in self._positions.keys() - wanted:
             del self._positions[stream]
 
@@ -214,15 +215,13 @@ class Hub:
             for client in followers:
                 client.put(topic, text)
 
-    async def _tell_stocks(self, connection: redis.asyncio.Redis, task: int) -> None:
+    def _tell_stocks(self, stream: str, item_id: bytes, fields: dict[bytes, bytes]) -> None:
+        task = int(stream.partition(":")[2])
         viewers = [client for client in self.clients if client.stocks and client.stocks.task == task]
-        if not viewers:
-            return
-        found = await connection.xrevrange(f"stocks:{task}", count=1)
-        if found:
-            item_id, batch = found[0][0].decode(), decode(found[0][1][b"b"])
+        if viewers:
+            batch = decode(fields[b"b"])
             for client in viewers:
-                self._put_stocks(client, item_id, batch)
+                self._put_stocks(client, item_id.decode(), batch)
 
     def _put_stocks(self, client: Client, item_id: str, batch: pa.RecordBatch) -> None:
         if client.stocks is None:

@@ -29,21 +29,20 @@ KEEP_AFTER_END_S = 24 * 3600
 ALIVE_MS = 4_000
 NEWS_LENGTH = 2_000
 
-# Writes one result and its per-stock columns, if the attempt still owns the task and the result is not there yet.
-# KEYS: result, stocks, owner. ARGV: token, id, numbers, meta, keep results, stocks or '', keep stocks.
+Published = Literal["written", "held", "fenced"]
+
+# Writes an entry, if the attempt still owns the task and the entry is not there yet.
+# KEYS: stream, owner. ARGV: token, id, ~ or = (roughly or exactly), how many to keep, then fields and values.
 _PUBLISH = """
-local owner = redis.call('GET', KEYS[3])
+local owner = redis.call('GET', KEYS[2])
 if owner and owner ~= ARGV[1] then return 'fenced' end
-if not owner then redis.call('SET', KEYS[3], ARGV[1]) end
+if not owner then redis.call('SET', KEYS[2], ARGV[1]) end
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
 if last[1] then
   local held = tonumber(string.match(last[1][1], '^%d+'))
   if held >= tonumber(string.match(ARGV[2], '^%d+')) then return 'held' end
 end
-redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[5], ARGV[2], 'numbers', ARGV[3], 'meta', ARGV[4])
-if ARGV[6] ~= '' then
-  redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[7], ARGV[2], 'b', ARGV[6])
-end
+redis.call('XADD', KEYS[1], 'MAXLEN', ARGV[3], ARGV[4], ARGV[2], unpack(ARGV, 5))
 return 'written'
 """
 
@@ -69,24 +68,25 @@ class Results:
 
     # ---- written by the attempt that owns the task
 
-    def publish(
-        self, task: int, token: str, header: Header, result: Result, meta: dict[str, Any]
-    ) -> Literal["written", "held", "fenced"]:
-        """Write one result; return ``written``, ``held`` (there already) or ``fenced`` (another attempt owns it)."""
+    def publish(self, task: int, token: str, header: Header, result: Result, meta: dict[str, Any]) -> Published:
+        """Write one result; return ``written``, ``held`` (there already) or ``fenced`` (another attempt owns it).
+
+        The numbers can be read first, the columns per stock, which take longer to write, right after. Safe to repeat
+        after an error: what is there already stays.
+        """
         numbers = json.dumps(result.numbers, separators=(",", ":"), allow_nan=False)
-        stocks = encode(pa.RecordBatch.from_pydict(result.stocks)) if result.stocks else b""
-        keep = [max(600, self.max_bytes // (len(numbers) + 400)), max(2, self.max_bytes // (len(stocks) + 1))]
-        arguments = [
-            token,
-            f"{header.seq}-0",
-            numbers,
-            json.dumps(meta),
-            min(keep[0], 20_000),
-            stocks,
-            min(keep[1], 600),
-        ]
-        keys = [f"result:{task}", f"stocks:{task}", f"owner:{task}"]
-        return self._publish(keys=keys, args=arguments).decode()
+        keep = min(max(600, self.max_bytes // (len(numbers) + 400)), 20_000)
+        fields = ["numbers", numbers, "meta", json.dumps(meta)]
+        answer = self._write(f"result:{task}", task, token, header, ["~", keep], fields)
+        if result.stocks and answer != "fenced":
+            stocks = encode(pa.RecordBatch.from_pydict(result.stocks))
+            keep = min(max(2, self.max_bytes // len(stocks)), 600)
+            self._write(f"stocks:{task}", task, token, header, ["=", keep], ["b", stocks])
+        return answer
+
+    def _write(self, stream: str, task: int, token: str, header: Header, keep: list, fields: list) -> Published:
+        arguments = [token, f"{header.seq}-0", *keep, *fields]
+        return self._publish(keys=[stream, f"owner:{task}"], args=arguments).decode()
 
     def own(self, task: int, token: str, *, fresh: bool) -> None:
         """Make an attempt the task's owner; a fresh one begins with an empty result stream."""

@@ -57,8 +57,7 @@ class ClusterRegression(StreamProcessor[State]):
         return params.window
 
     def map_slice(self, window: Window, params: ClusterRegressionParams) -> Columns:
-        newest = {name: values[-1] for name, values in window.columns.items()}
-        columns = {name: newest[name] for name in ("price", "amount", "age_s")}
+        columns = {name: window.columns[name][-1] for name in ("price", "amount", "age_s")}
         lags = lagged_returns_bp(window)
         missing = np.full(len(window.codes), np.nan)
         for lag in range(params.window - 1):

@@ -17,7 +17,7 @@ def test_the_table_of_settings_is_complete() -> None:
     read = set(re.findall(r"env\.\w+\(\"(\w+)\"", (ROOT / "platform_site/settings.py").read_text()))
     read |= set(re.findall(r"_positive\(\"(\w+)\"", (ROOT / "platform_site/settings.py").read_text()))
     read |= set(re.findall(r"env\.db_url\(\"(\w+)\"", (ROOT / "platform_site/settings.py").read_text()))
-    read |= set(re.findall(r"environ\.get\(\"(SPARK_\w+)\"", (ROOT / "processors/spark.py").read_text()))
+    read |= set(re.findall(r"environ\.get\(\"(SPARK_\w+)\"", (ROOT / "processors/gateway.py").read_text()))
     told = set(re.findall(r"^\| `(\w+)`", (ROOT / "docs/settings.md").read_text(), re.MULTILINE))
     assert told == read
 

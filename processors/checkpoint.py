@@ -114,10 +114,10 @@ def _sync_directory(path: Path) -> None:
 class Saver:
     """Writes checkpoints on a thread of its own, one at a time; the newest offered wins.
 
-    ``failed`` is called with the error when one can't be written (disk full, say); the task goes on without.
+    ``failed`` is called with the error when one can't be written (disk full, or not a state); the task goes on without.
     """
 
-    def __init__(self, path: Path, failed: Callable[[OSError], None]):
+    def __init__(self, path: Path, failed: Callable[[Exception], None]):
         self.path, self._failed = path, failed
         self._next: tuple[dict, dict] | None = None
         self._spare: dict | None = None  # a copy that has been written
@@ -148,7 +148,7 @@ class Saver:
                 return
             try:
                 save(self.path, *offered)
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 self._failed(error)
             with self._wake:
                 self._spare = offered[0]

@@ -1,7 +1,7 @@
-"""The way of the columns from Spark's executors to the driver: a socket, so that they pass through nobody else's memory.
+"""The way of the columns from Spark's executors to the driver: a socket, with nobody in between.
 
-Through Redis each snapshot's columns were copied four times and, with its append-only file, went to disk. On one machine
-the socket is a file in the runner's scratch directory; on a cluster a port that knows those who come by the key.
+Through Redis each snapshot's columns were copied four times and, with its append-only file, went to disk. On one
+machine the socket is a file in the runner's scratch directory, on a cluster a port; who sends must know the key.
 """
 
 from __future__ import annotations

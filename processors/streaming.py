@@ -307,7 +307,7 @@ class Engine:
         self._saved_at = time.monotonic()
         self._saver.offer(self.fold.state, self.fold.meta())
 
-    def _save_failed(self, error: OSError) -> None:
+    def _save_failed(self, error: Exception) -> None:
         log.error("checkpoint not written", error=str(error))
         self.context.progress(notice=f"state could not be saved: {error}")
 

@@ -26,6 +26,7 @@ import structlog
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections
 
+from processors import gateway
 from processors.bus import connect
 from processors.scratch import scratch_path
 from processors.snapshot import FeedSpec
@@ -167,6 +168,7 @@ class Supervisor:
             "OMP_NUM_THREADS": "1",  # one order of summation, whatever the machine
             "OPENBLAS_NUM_THREADS": "1",
             "PYTHONUNBUFFERED": "1",
+            **gateway.KEEP_MEMORY,
         }
         self._own_results()
         with log_path.open("ab") as log_file:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import redis
 from redis.backoff import NoBackoff
+from redis.connection import Encoder, PythonRespSerializer
 from redis.retry import Retry
 
 from processors.snapshot import FeedSpec, Header
@@ -22,11 +23,19 @@ from processors.snapshot import FeedSpec, Header
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_WRITE_AT_ONCE = 6_000  # bytes; what is longer is not joined with what stands beside it
+
 
 def connect(url: str, *, timeout_s: float | None = 5.0) -> redis.Redis:
     """Return a Redis client that does not retry by itself: whoever calls decides whether to wait."""
     return redis.Redis.from_url(
-        url, socket_timeout=timeout_s, socket_connect_timeout=2.0, retry=Retry(NoBackoff(), 0), health_check_interval=30
+        url,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=2.0,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=30,
+        # hiredis reads a slice of 1.8 MB in 1 ms instead of 6, but copies what it writes: 5 ms instead of 0.4.
+        command_packer=PythonRespSerializer(_WRITE_AT_ONCE, Encoder("utf-8", "strict", False).encode),
     )
 
 

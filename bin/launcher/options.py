@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import socket
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HOST = "127.0.0.1"
+STATE_MB = 100  # database, Redis' file and the first checkpoints of a small market
 
 
 class Refused(Exception):
@@ -92,6 +94,12 @@ def _check_state(path: Path) -> None:
         raise Refused(
             f"The state directory {path} can't be written ({error.strerror}): give another with --state."
         ) from error
+    free_mb = shutil.disk_usage(path).free // 2**20
+    if free_mb < STATE_MB:
+        raise Refused(
+            f"There are {free_mb} MB left where the state directory {path} lies: "
+            f"make room for {STATE_MB} MB, or give another with --state."
+        )
 
 
 def check_port(number: int) -> None:

@@ -66,7 +66,11 @@ def redis_server(state: Path, socket: Path) -> Program:
 
 
 async def redis_answers(url: str) -> bool:
-    client = redis.asyncio.Redis.from_url(url, socket_timeout=2.0, socket_connect_timeout=2.0)
+    """Say whether a Redis answers; raise Refused for what is no URL of one. It is not shown: it may hold a password."""
+    try:
+        client = redis.asyncio.Redis.from_url(url, socket_timeout=2.0, socket_connect_timeout=2.0)
+    except ValueError as error:
+        raise Refused(f"REDIS_URL can't be used ({error}): correct it, or unset it.") from error
     try:
         return bool(await client.ping())
     except (RedisError, OSError):

@@ -78,9 +78,9 @@ def up(tmp_path: Path) -> Iterator[Up]:
         found.end(signal.SIGKILL)
 
 
-def refused(*arguments: str) -> str:
+def refused(*arguments: str, **variables: str) -> str:
     """Run bin/up to its end and return the one sentence that it ends with."""
-    done = subprocess.run([UP, *arguments], env=environment(), capture_output=True, text=True, timeout=100)
+    done = subprocess.run([UP, *arguments], env=environment(**variables), capture_output=True, text=True, timeout=100)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stderr.strip().splitlines()[-1]
@@ -145,6 +145,15 @@ def test_a_file_that_is_no_recording(tmp_path: Path) -> None:
     said = refused("--state", str(tmp_path / "state"), "--port", str(free_port()), "--replay", str(path))
     assert said.startswith(f"bin/up: {path}") and "expected" in said
     assert marked(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [("nonsense", "must specify one of the following schemes"), ("redis://127.0.0.1:1/0", "does not answer")],
+)
+def test_a_redis_that_is_none(tmp_path: Path, url: str, why: str) -> None:
+    said = refused("--state", str(tmp_path / "state"), "--port", str(free_port()), "--no-demo", REDIS_URL=url)
+    assert "REDIS_URL" in said and why in said
 
 
 def test_a_state_that_is_no_directory(tmp_path: Path) -> None:

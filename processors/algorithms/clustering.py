@@ -9,23 +9,31 @@ Array = np.ndarray
 HYSTERESIS = 0.30
 CLIP = 3.0
 NONE = -1
+SAMPLE = 2_000  # rows that tell enough of a whole market
 
 
 def robust_z(features: Array) -> Array:
     """Return features, shape (n, d), as z-scores by median and IQR (the standard deviation where the IQR is 0),
-    clipped to ± 3. A column without spread becomes 0."""
-    median = np.median(features, axis=0)
-    low, high = np.percentile(features, [25, 75], axis=0)
+    clipped to ± 3. A column without spread becomes 0. Median and IQR are those of an even sample of the rows."""
+    sample = features[evenly(len(features), SAMPLE)]
+    low, median, high = np.percentile(sample, [25, 50, 75], axis=0)
     spread = (high - low) / 1.349
-    spread = np.where(spread > 1e-12, spread, features.std(axis=0))
+    spread = np.where(spread > 1e-12, spread, sample.std(axis=0))
     return np.clip((features - median) / np.where(spread > 1e-12, spread, 1.0), -CLIP, CLIP)
 
 
 def distances(points: Array, centres: Array) -> Array:
     """Return squared Euclidean distances, shape (n, K)."""
-    return np.maximum(
-        (points**2).sum(axis=1)[:, None] - 2 * points @ centres.T + (centres**2).sum(axis=1)[None, :], 0.0
-    )
+    return np.maximum(_squares(points)[:, None] + _beyond(points, centres), 0.0)
+
+
+def _squares(points: Array) -> Array:
+    return np.einsum("ij,ij->i", points, points)
+
+
+def _beyond(points: Array, centres: Array) -> Array:
+    """Return squared distances without the points' own squares, which decide nothing between two centres."""
+    return _squares(centres) - 2 * (points @ centres.T)
 
 
 def plus_plus(points: Array, k: int, rng: np.random.Generator) -> Array:
@@ -55,7 +63,7 @@ def lloyd(points: Array, centres: Array, steps: int = 30) -> tuple[Array, Array]
 def fit(points: Array, k: int, rng: np.random.Generator, starts: int = 4) -> tuple[Array, Array]:
     """Return centres and labels of the best of several k-means runs by inertia, run on an even sample of the points:
     a whole market of 100,000 must not wait a second for it."""
-    sample = points[evenly(len(points), 2_000)]
+    sample = points[evenly(len(points), SAMPLE)]
     runs = [lloyd(sample, plus_plus(sample, k, rng)) for _ in range(starts)]
     centres, _ = min(runs, key=lambda run: float(((sample - run[0][run[1]]) ** 2).sum()))
     return centres, distances(points, centres).argmin(axis=1)
@@ -78,10 +86,10 @@ def assign(points: Array, centres: Array, labels: Array) -> Array:
 
     ``labels`` holds the clusters so far, NONE for a new point, which takes the nearest.
     """
-    d = distances(points, centres)
-    nearest = d.argmin(axis=1)
-    rows = np.arange(len(points))
-    stays = (labels != NONE) & (d[rows, nearest] > (1 - HYSTERESIS) * d[rows, np.maximum(labels, 0)])
+    beyond, squares, rows = _beyond(points, centres), _squares(points), np.arange(len(points))
+    nearest = beyond.argmin(axis=1)
+    own = squares + beyond[rows, np.maximum(labels, 0)]
+    stays = (labels != NONE) & (squares + beyond[rows, nearest] > (1 - HYSTERESIS) * own)
     return np.where(stays, labels, nearest)
 
 

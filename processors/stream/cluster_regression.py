@@ -1,28 +1,28 @@
-"""Clusters of stocks that behave alike, and one incremental regression per cluster that predicts their next prices.
+"""Clusters of stocks that behave alike, and the next price of each cluster and each stock, learned online.
 
-The executors compute what needs the window only: returns and their lags. The driver remembers what lasts: volatility,
-moving averages, behaviour, memberships, models. A snapshot goes through in this order: the open forecasts meet their
-truth and are scored as issued, guard and models learn from it, the memory advances, the stocks are clustered, the next
-forecasts are made.
+The executors compute what needs the window only: lagged returns and what quotes say. The driver remembers what lasts.
+A snapshot goes through in this order: open forecasts meet their truth, are scored as issued and learned from; the
+memory of each stock advances; the stocks are clustered; the next forecasts are made.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from processors.algorithms import clustering, guard, memory, regression, scores
-from processors.contract import Columns, FeedSpec, Header, Params, Result, StreamProcessor, Window
+from processors.algorithms import cluster_price, clustering, features, grouping, memory, predictor
+from processors.contract import QUOTE_FIELDS, Columns, FeedSpec, Header, Params, Result, StreamProcessor, Window
+from processors.stream import report
+from processors.stream.snapshot_view import Places, SnapshotView, lagged_returns_bp, mark
 
 State = dict[str, Any]
 
-CLIP_SIGMA = 8.0
-RIDGE = 300.0
-_REFITS = {2, 4, 8, 16, 32, 64, 128}  # snapshots after which early clusters, made of little, are fitted anew
+QUOTED = ("mid", "micro", "imbalance", "spread")
+SILHOUETTE_EVERY = 10  # snapshots
+GRID_EVERY = 20
 
 
 class ClusterRegressionParams(Params):
@@ -32,14 +32,21 @@ class ClusterRegressionParams(Params):
         title="Clustering model",
         description="kmeans: one Lloyd step per snapshot; streaming_kmeans: decayed averages as in Spark MLlib",
     )
-    regression: Literal["rls", "sgd"] = Field(
-        "rls", title="Regression model", description="Recursive least squares, or stochastic gradient descent"
+    regression: predictor.Kind = Field(
+        "hierarchical",
+        title="Regression model",
+        description="hierarchical: all stocks, each cluster, the market; rls, sgd: one plain regression per cluster",
     )
     features: Literal["behaviour", "returns", "price"] = Field(
         "behaviour", title="Clustering features", description="What makes two stocks alike"
     )
     window: int = Field(3, ge=2, le=50, title="Window", description="Snapshots that the lags look back over")
-    forgetting: float = Field(0.999, gt=0.5, le=1, title="Forgetting", description="Weight kept per snapshot (rls)")
+    coefficient_clusters: int = Field(
+        8, ge=1, le=32, title="Clusters of coefficients", description="Apart from those on the screen (hierarchical)"
+    )
+    forgetting: float = Field(
+        0.999, gt=0.5, le=1, title="Forgetting", description="Weight kept per snapshot (hierarchical, rls)"
+    )
     learning_rate: float = Field(0.02, gt=0, le=1, title="Learning rate", description="Step size (sgd)")
     decay: float = Field(0.99, ge=0, le=1, title="Decay", description="Weight kept per snapshot (streaming_kmeans)")
     seed: int = Field(1, ge=0, title="Seed", description="Of the first cluster centres")
@@ -51,46 +58,26 @@ class ClusterRegression(StreamProcessor[State]):
     Params = ClusterRegressionParams
 
     def __init__(self) -> None:
-        self._places = _Places()
+        self._places = Places()
 
     def window(self, params: ClusterRegressionParams) -> int:
         return params.window
 
     def map_slice(self, window: Window, params: ClusterRegressionParams) -> Columns:
-        columns = {name: window.columns[name][-1] for name in ("price", "amount", "age_s")}
+        columns = {name: window.columns[name][-1] for name in ("price", "volume", "amount", "age_s", "type")}
+        columns["decimals"] = memory.decimals_of(columns["price"])
         lags = lagged_returns_bp(window)
         missing = np.full(len(window.codes), np.nan)
         for lag in range(params.window - 1):
             columns[f"r{lag}"] = lags[lag] if lag < len(lags) else missing
+        if "bid" in window.columns:
+            quoted = (window.columns[name][-1] for name in QUOTE_FIELDS)
+            said = features.quotes(columns["price"], *quoted)
+            columns |= {name: getattr(said, name) for name in QUOTED}
         return columns
 
     def init(self, params: ClusterRegressionParams, spec: FeedSpec) -> State:
-        features = params.window - 1 + 2
-        return {
-            "codes": {},
-            "stocks": memory.empty(),
-            "cluster": np.zeros(0, dtype=int),
-            "open": np.zeros(0, dtype=bool),
-            "x": np.zeros((0, features)),
-            "raw": np.zeros(0),
-            "forecast": np.zeros(0),
-            "sigma": np.zeros(0),
-            "k": params.k,
-            "ids": [],
-            "next_id": 1,
-            "centres": np.zeros((0, 3)),
-            "weights": np.zeros(0),
-            "model": getattr(regression, params.regression)(0, features),
-            "guard": guard.guard(0),
-            "score": scores.scores(1),
-            "cluster_score": scores.scores(0),
-            "index": np.zeros(0),
-            "silhouette": None,
-            "snapshots": 0,
-            "counts": {"predicted": 0, "scored": 0, "no_truth": 0},
-            "last": None,
-            "events": [],
-        }
+        return _begin(params, trade_sign=spec.type_meaning == "trade_sign")
 
     def change(self, state: State, params: ClusterRegressionParams) -> State:
         if params.k != state["k"]:
@@ -106,307 +93,186 @@ class ClusterRegression(StreamProcessor[State]):
         columns: Columns,
         params: ClusterRegressionParams,
     ) -> tuple[State, Result]:
-        state = self._begin(state, header, params)
-        rows = self._places.of(state, codes)
-        now = _Now(state, header, rows, columns)
-        if now.follows:
-            _learn(state, now, params)
-        else:
-            _drop_open(state)
-            memory.start_session(state["stocks"])
-        if header.trading:
-            memory.advance(state["stocks"], now.real, now.price, now.returns, now.amount)
-            _cluster(state, now, params)
-            _forecast(state, now)
-        state["last"] = mark(header)
-        return state, Result(_numbers(state, now, params), _stock_columns(state, now, codes))
-
-    def _begin(self, state: State, header: Header, params: ClusterRegressionParams) -> State:
-        """A new run of a recording begins anew: what was learned of it would be knowledge of the future."""
         if state["last"] and state["last"]["run"] != header.run:
-            state = self.init(params, FeedSpec(header.feed))
+            # What was learned of a recording would be knowledge of the future in its next run.
+            state = _begin(params, trade_sign=state["trade_sign"])
             state["events"].append({"kind": "run_began", "run": header.run})
         state["snapshots"] += 1
-        return state
+        state["codes"], rows = self._places.of(state["codes"], codes)
+        _grow(state, len(state["codes"]))
+        now = SnapshotView(header, columns, rows, len(state["codes"]), state["last"])
+        _meet_truth(state, now, params)
+        if header.trading:
+            returns = now["r0"] if now.follows else np.full(now.count, np.nan)
+            memory.advance(
+                state["stocks"], now.real, now["price"], returns, now["volume"], now["amount"], now["decimals"]
+            )
+            if state["snapshots"] % GRID_EVERY == 1 or not state["stocks"]["tick_size"].any():
+                memory.infer_tick_sizes(state["stocks"])
+            _group(state, now, params)
+            _forecast(state, now, params)
+        state["last"] = mark(header)
+        return state, Result(report.numbers(state, now, params), report.stock_columns(state, now, codes))
 
 
-def lagged_returns_bp(window: Window) -> np.ndarray:
-    """Return log returns in bp, newest first, shape (W' − 1, n); NaN where one would cross a session's end, a hole in
-    the grid or a stock's absence."""
-    logs = np.log(window.columns["price"])
-    returns = np.diff(logs, axis=0)[::-1] * memory.BP
-    newest_first = window.headers[::-1]
-    joined = [follows(mark(older), newer) for newer, older in pairwise(newest_first)]
-    returns[~np.logical_and.accumulate(np.array(joined, dtype=bool))] = np.nan
-    return returns
+def _begin(params: ClusterRegressionParams, *, trade_sign: bool) -> State:
+    return {
+        "trade_sign": trade_sign,
+        "codes": pa.array([], pa.string()),
+        "stocks": memory.empty(),
+        "k": params.k,
+        "groups": grouping.new(),
+        "coefficient_groups": grouping.new(),
+        "predictor": predictor.new(_settings(params, trade_sign)),
+        "clusters": cluster_price.new(),
+        "silhouette": None,
+        "snapshots": 0,
+        "counts": {"predicted": 0, "scored": 0, "no_truth": 0},
+        "last": None,
+        "events": [],
+    }
 
 
-def mark(header: Header) -> dict[str, Any]:
-    """Return what is remembered of a snapshot to tell whether another follows it."""
-    return {"run": header.run, "session": header.session, "time": header.time}
-
-
-def follows(last: dict[str, Any], newer: Header) -> bool:
-    """Say whether a return from one snapshot to the other is one interval of one trading session."""
-    same = (last["run"], last["session"]) == (newer.run, newer.session)
-    return same and newer.trading and newer.time - last["time"] == newer.interval_ms
-
-
-class _Now:
-    """One snapshot on the rows of the state: arrays of shape (N,) over all stocks ever seen."""
-
-    def __init__(self, state: State, header: Header, rows: np.ndarray, columns: Columns):
-        self.header, self.rows, self.count = header, rows, len(state["codes"])
-        last = state["last"]
-        self.follows = last is not None and follows(last, header)
-        self.present = np.zeros(self.count, dtype=bool)
-        self.present[rows] = True
-        self.price = self._spread(columns["price"])
-        self.amount = self._spread(columns["amount"])
-        self.age_s = self._spread(columns["age_s"])
-        self.real = self.present & (self.age_s == 0)
-        self.lags = np.column_stack([self._spread(columns[f"r{lag}"]) for lag in range(len(columns) - 3)])
-        self.returns = self.lags[:, 0] if self.follows else np.full(self.count, np.nan)
-
-    def _spread(self, values: np.ndarray) -> np.ndarray:
-        out = np.full(self.count, np.nan)
-        out[self.rows] = values
-        return out
-
-
-class _Places:
-    """Where the stocks of a snapshot stand in the state. The codes are nearly always those of the snapshot before: what
-    is kept here spares looking 100,000 of them up, and says nothing that the state does not say."""
-
-    def __init__(self) -> None:
-        self.known: dict[str, int] | None = None
-        self.codes: list[pa.StringArray] = []
-        self.rows = np.zeros(0, dtype=np.int64)
-
-    def of(self, state: State, codes: list[pa.StringArray]) -> np.ndarray:
-        """Return the state's row of each code, making rows for new ones in the order they come."""
-        same = self.known is state["codes"] and len(codes) == len(self.codes)
-        if not (same and all(mine.equals(theirs) for mine, theirs in zip(codes, self.codes, strict=True))):
-            self.known, self.codes, self.rows = state["codes"], codes, _rows(state, codes)
-        return self.rows
-
-
-def _rows(state: State, codes: list[pa.StringArray]) -> np.ndarray:
-    known = state["codes"]
-    names = [name for part in codes for name in part.to_pylist()]
-    rows = np.fromiter((known.setdefault(name, len(known)) for name in names), dtype=np.int64, count=len(names))
-    new = len(known) - len(state["cluster"])
-    if new:
-        memory.grow(state["stocks"], len(known))
-        state["cluster"] = np.concatenate([state["cluster"], np.full(new, clustering.NONE)])
-        state["open"] = np.concatenate([state["open"], np.zeros(new, dtype=bool)])
-        state["x"] = np.concatenate([state["x"], np.zeros((new, state["x"].shape[1]))])
-        for name in ("raw", "forecast", "sigma"):
-            state[name] = np.concatenate([state[name], np.zeros(new)])
-    return rows
-
-
-# ---- the truth has come: score, guard, learn
-
-
-def _learn(state: State, now: _Now, params: ClusterRegressionParams) -> None:
-    truth = state["open"] & now.real & ~np.isnan(now.returns)
-    state["counts"]["no_truth"] += int((state["open"] & ~truth).sum())
-    y, forecast, cluster = now.returns[truth], state["forecast"][truth], state["cluster"][truth]
-    _score(state, y, forecast, cluster)
-    _chain_index(state, y, cluster)
-    raw, sigma, count = state["raw"][truth], state["sigma"][truth], len(state["ids"])
-    guard.learn(
-        state["guard"],
-        np.bincount(cluster, weights=y * raw, minlength=count),
-        np.bincount(cluster, weights=raw**2, minlength=count),
+def _settings(params: ClusterRegressionParams, trade_sign: bool) -> predictor.Settings:
+    hierarchical = params.regression == "hierarchical"
+    return predictor.Settings(
+        kind=params.regression,
+        features=len(features.names(trade_sign)) if hierarchical else params.window - 1 + 2,
+        market_features=len(features.MARKET),
+        forgetting=params.forgetting,
+        rate=params.learning_rate,
     )
-    x, scaled = state["x"][truth], np.clip(y / sigma, -CLIP_SIGMA, CLIP_SIGMA)
-    if params.regression == "rls":
-        regression.rls_learn(state["model"], x, scaled, cluster, params.forgetting, RIDGE)
-    else:
-        regression.sgd_learn(state["model"], x, scaled, cluster, params.learning_rate)
-    state["open"][:] = False
 
 
-def _score(state: State, y: np.ndarray, forecast: np.ndarray, cluster: np.ndarray) -> None:
-    """Score the stocks, pooled, and each cluster: its truth is the mean return of the members it had."""
-    state["counts"]["scored"] += len(y)
-    scores.learn(state["score"], scores.interval_sums(y, forecast, np.zeros(len(y), dtype=int), 1))
-    count = len(state["ids"])
-    members = np.bincount(cluster, minlength=count)
-    seen = np.flatnonzero(members)
-    mean_y = np.bincount(cluster, weights=y, minlength=count)[seen] / members[seen]
-    mean_forecast = np.bincount(cluster, weights=forecast, minlength=count)[seen] / members[seen]
-    scores.learn(state["cluster_score"], scores.interval_sums(mean_y, mean_forecast, seen, count))
+def _grow(state: State, count: int) -> None:
+    if count > len(state["groups"]["label"]):
+        memory.grow(state["stocks"], count)
+        predictor.grow(state["predictor"], count)
+        for name in ("groups", "coefficient_groups"):
+            grouping.grow(state[name], count)
 
 
-def _chain_index(state: State, y: np.ndarray, cluster: np.ndarray) -> None:
-    count = len(state["ids"])
-    members = np.bincount(cluster, minlength=count)
-    mean_bp = np.bincount(cluster, weights=y, minlength=count) / np.maximum(members, 1)
-    state["index"] = state["index"] * np.exp(mean_bp / memory.BP)
+# ---- the truth has come
 
 
-def _drop_open(state: State) -> None:
-    """No truth comes for forecasts across a session's end or a hole."""
-    state["counts"]["no_truth"] += int(state["open"].sum())
-    state["open"][:] = False
+def _meet_truth(state: State, now: SnapshotView, params: ClusterRegressionParams) -> None:
+    opened = int(state["predictor"]["open"].sum())
+    if now.follows:
+        rows = predictor.learn(
+            state["predictor"], _settings(params, state["trade_sign"]), now["r0"], now.real
+        )
+        cluster_price.learn(state["clusters"], now["r0"][rows], state["groups"]["label"][rows])
+        state["counts"]["scored"] += len(rows)
+        state["counts"]["no_truth"] += opened - len(rows)
+    else:  # no truth comes across a session's end or a hole
+        state["counts"]["no_truth"] += predictor.drop(state["predictor"])
+        cluster_price.start_session(state["clusters"])
+        memory.start_session(state["stocks"])
 
 
 # ---- clusters
 
 
-def _cluster(state: State, now: _Now, params: ClusterRegressionParams) -> None:
-    features = _features(state, now, params.features)
-    usable = now.present & ~np.isnan(features).any(axis=1)
-    k = max(1, min(params.k, int(usable.sum()) // 4)) if usable.any() else 0
-    if k == 0:
+def _group(state: State, now: SnapshotView, params: ClusterRegressionParams) -> None:
+    settings = grouping.Settings(params.decay if params.clustering == "streaming_kmeans" else None, params.seed)
+    usable, points = _points(state, now, params.features)
+    if not usable.any():
         return
-    points = clustering.robust_z(features[usable])
-    if k != len(state["ids"]) or state["snapshots"] in _REFITS:
-        _refit(state, points, usable, k, params)
-    labels = clustering.assign(points, state["centres"], state["cluster"][usable])
-    if params.clustering == "kmeans":
-        state["centres"] = clustering.means(points, labels, state["centres"])
-    else:
-        state["centres"], state["weights"] = clustering.decayed_update(
-            state["centres"], state["weights"], points, labels, params.decay
-        )
-    state["cluster"][:] = np.where(now.present, state["cluster"], clustering.NONE)
-    state["cluster"][usable] = labels
-    if state["silhouette"] is None or state["snapshots"] % 10 == 0:
-        found = clustering.silhouette(points, labels)
-        state["silhouette"] = None if found is None else round(found, 4)
+    before = list(state["groups"]["ids"])
+    grouping.leave(state["groups"], now.present)
+    origin = grouping.advance(state["groups"], points, usable, params.k, state["snapshots"], settings)
+    if origin is not None:
+        state["events"] += _events(before, state["groups"]["ids"])
+        _follow_refit(state, origin, params)
+    if state["silhouette"] is None or state["snapshots"] % SILHOUETTE_EVERY == 0:
+        score = clustering.silhouette(points, state["groups"]["label"][usable])
+        state["silhouette"] = None if score is None else round(score, 4)
+    if params.regression == "hierarchical":
+        if params.features != "behaviour":
+            usable, points = _points(state, now, "behaviour")
+        _group_coefficients(state, now, usable, points, params)
 
 
-def _features(state: State, now: _Now, which: str) -> np.ndarray:
-    stocks = state["stocks"]
+def _group_coefficients(
+    state: State, now: SnapshotView, usable: np.ndarray, points: np.ndarray, params: ClusterRegressionParams
+) -> None:
+    """Carry on the clusters that share coefficients, apart from those on the screen."""
+    group, k = state["coefficient_groups"], params.coefficient_clusters
+    grouping.leave(group, now.present)
+    origin = grouping.advance(group, points, usable, k, state["snapshots"], grouping.Settings(seed=params.seed))
+    if origin is not None:
+        predictor.rearrange(state["predictor"], _settings(params, state["trade_sign"]), origin)
+
+
+def _points(state: State, now: SnapshotView, which: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return which stocks can be clustered, shape (N,), and their robust z-scores."""
+    found = _clustered_by(state["stocks"], which)
+    usable = now.present & ~np.isnan(found).any(axis=1)
+    return usable, clustering.robust_z(found[usable]) if usable.any() else found[:0]
+
+
+def _clustered_by(stocks: memory.Stocks, which: str) -> np.ndarray:
     if which == "behaviour":
         return memory.behaviour(stocks)
     if which == "price":
         return stocks["log_price"][:, None]
-    return np.column_stack([stocks["log_price"] - stocks["fast"], stocks["log_price"] - stocks["slow"]]) * memory.BP
+    return np.column_stack(features.trends(stocks))
 
 
-def _refit(state: State, points: np.ndarray, usable: np.ndarray, k: int, params: ClusterRegressionParams) -> None:
-    """Fit clusters anew; each goes on as the old one it shares most members with, together with all it learned."""
-    rng = np.random.default_rng([params.seed, state["snapshots"]])
-    centres, labels = clustering.fit(points, k, rng)
-    origin = clustering.match(state["cluster"][usable], labels, len(state["ids"]), k)
-    kept = set(origin) - {clustering.NONE}
-    for place, identity in enumerate(state["ids"]):
-        if place not in kept:
-            state["events"].append({"kind": "cluster_ended", "cluster": identity})
-    ids = [
-        state["ids"][old] if old >= 0 else state["next_id"] + origin[:new].count(-1) for new, old in enumerate(origin)
-    ]
-    state["next_id"] += origin.count(clustering.NONE)
-    state["events"] += [{"kind": "cluster_began", "cluster": ids[new]} for new, old in enumerate(origin) if old < 0]
-    state["index"] = np.array([state["index"][old] if old >= 0 else 100.0 for old in origin])
-    state["model"] = regression.rearrange(state["model"], origin)
-    state["guard"] = regression.rearrange(state["guard"], origin)
-    state["cluster_score"] = scores.rearrange(state["cluster_score"], origin)
-    state["ids"], state["centres"] = ids, centres
-    state["weights"] = np.bincount(labels, minlength=k).astype(float)
-    state["cluster"][:] = clustering.NONE
-    state["cluster"][usable] = labels
+def _events(before: list[int], after: list[int]) -> list[dict[str, Any]]:
+    ended = [{"kind": "cluster_ended", "cluster": identity} for identity in before if identity not in after]
+    return ended + [{"kind": "cluster_began", "cluster": identity} for identity in after if identity not in before]
+
+
+def _follow_refit(state: State, origin: list[int], params: ClusterRegressionParams) -> None:
+    """Let each cluster go on with all that the one it comes from has learned."""
+    cluster_price.rearrange(state["clusters"], origin)
+    if params.regression != "hierarchical":
+        predictor.rearrange(state["predictor"], _settings(params, state["trade_sign"]), origin)
 
 
 # ---- the next forecast
 
 
-def _forecast(state: State, now: _Now) -> None:
-    """Forecast every clustered stock's return to the next snapshot, in bp; what is missing is missing, not 0."""
-    stocks = state["stocks"]
+def _forecast(state: State, now: SnapshotView, params: ClusterRegressionParams) -> None:
+    """Forecast every clustered stock's return to the next snapshot; what is missing is missing, not 0."""
+    stocks, group = state["stocks"], state["groups"]["label"]
+    where = now.present & now.follows & ~np.isnan(now["r0"]) & (group != clustering.NONE)
     sigma = memory.sigma_bp(stocks)
-    trend = np.column_stack([stocks["log_price"] - stocks["fast"], stocks["log_price"] - stocks["slow"]]) * memory.BP
-    x = np.column_stack([now.lags, trend]) / sigma[:, None]
-    # A lag that does not exist yet says nothing: 0, as for an unchanged price.
-    x = np.clip(np.nan_to_num(x, nan=0.0), -CLIP_SIGMA, CLIP_SIGMA)
-    has_past = ~np.isnan(now.returns)
-    state["open"] = now.present & has_past & (state["cluster"] >= 0)
-    state["x"], state["sigma"] = x, sigma
-    state["raw"] = regression.predict(state["model"], x, state["cluster"]) * sigma
-    scale = np.append(state["guard"]["scale"], 0.0)
-    state["forecast"] = state["raw"] * scale[state["cluster"]]
-    state["counts"]["predicted"] += int(state["open"].sum())
+    hierarchical = params.regression == "hierarchical"
+    x, market = _features(state, now, where) if hierarchical else (_plain_features(stocks, now, sigma, params), None)
+    given = predictor.Inputs(
+        x=x,
+        cluster=state["coefficient_groups"]["label"] if hierarchical else group,
+        market=np.zeros(len(features.MARKET)) if market is None else market,
+        sigma=sigma,
+        tick=features.tick_bp(stocks),
+        still=memory.unchanged_share(stocks),
+        where=where,
+    )
+    predictor.forecast(state["predictor"], _settings(params, state["trade_sign"]), given)
+    state["counts"]["predicted"] += int(where.sum())
+    mean_return = float(now["r0"][where].mean()) if where.any() else 0.0
+    cluster_price.forecast(state["clusters"], state["predictor"]["point"][where], group[where], mean_return)
 
 
-# ---- the result
+def _features(state: State, now: SnapshotView, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return x, shape (F, N), in bp, and the market's features: means over the stocks of ``where``."""
+    none = np.zeros(now.count)
+    said = features.Quotes(*(now[name] if name in now else none for name in QUOTED))
+    lags = np.stack([now["r0"], now["r1"] if "r1" in now else none])
+    x = features.build(
+        state["stocks"], lags, now["type"], now["volume"], said, trade_sign=state["trade_sign"]
+    )
+    names = features.names(state["trade_sign"])
+    means = [x[names.index(name)][where].mean() if where.any() else 0.0 for name in features.MARKET]
+    return x, np.array(means)
 
 
-def _numbers(state: State, now: _Now, params: ClusterRegressionParams) -> dict[str, Any]:
-    header = now.header
-    events, state["events"] = state["events"], []
-    return {
-        "run": header.run,
-        "index": header.index,
-        "time": header.time,
-        "target_time": header.time + header.interval_ms,
-        "session": header.session,
-        "trading": header.trading,
-        "feature_set": params.features,
-        "silhouette": state["silhouette"],
-        "k": params.k,
-        "stocks": len(now.rows),
-        "expected": header.expected,
-        "real": int(now.real.sum()),
-        "clusters": _clusters(state, now),
-        "scores": scores.report(state["score"], 0),
-        "counts": dict(state["counts"]),
-        "events": events,
-    }
-
-
-def _clusters(state: State, now: _Now) -> list[dict[str, Any]]:
-    count = len(state["ids"])
-    member = now.present & (state["cluster"] >= 0)
-    cluster = state["cluster"][member]
-    size = np.bincount(cluster, minlength=count)
-    price = now.price[member]
-    open_ = state["open"][member] & now.header.trading
-    forecast = np.where(open_, state["forecast"][member], 0.0)
-    forecasts = np.bincount(cluster, weights=open_, minlength=count)
-    mean_price = np.bincount(cluster, weights=price, minlength=count) / np.maximum(size, 1)
-    ahead = np.bincount(cluster, weights=price * np.exp(forecast / memory.BP), minlength=count) / np.maximum(size, 1)
-    mean_bp = np.bincount(cluster, weights=forecast, minlength=count) / np.maximum(forecasts, 1)
-    found = []
-    for k in sorted(range(count), key=lambda place: state["ids"][place]):
-        predicted = forecasts[k] > 0
-        found.append(
-            {
-                "id": state["ids"][k],
-                "size": int(size[k]),
-                "price": _round(mean_price[k]) if size[k] else None,
-                "index": _round(state["index"][k]),
-                "predicted_price": _round(ahead[k]) if predicted else None,
-                "predicted_index": _round(state["index"][k] * np.exp(mean_bp[k] / memory.BP)) if predicted else None,
-                "predicted_bp": _round(mean_bp[k]) if predicted else None,
-                "fallback": bool(state["guard"]["scale"][k] == 0.0),
-                "score": scores.ratios(state["cluster_score"]["total"][k]),
-            }
-        )
-    return found
-
-
-def _stock_columns(state: State, now: _Now, codes: list[pa.StringArray]) -> dict[str, Any]:
-    rows = now.rows
-    open_ = state["open"][rows] & now.header.trading
-    cluster = state["cluster"][rows]
-    ids = np.array([*state["ids"], 0])
-    scale = np.append(state["guard"]["scale"], 0.0)
-    price = now.price[rows]
-    return {
-        "code": pa.concat_arrays(codes),
-        "cluster": ids[cluster],
-        "price": price,
-        "forecast": np.where(open_, price * np.exp(state["forecast"][rows] / memory.BP), np.nan),
-        "return_bp": now.returns[rows],
-        "age_s": now.age_s[rows],
-        "fallback": scale[cluster] == 0.0,
-    }
-
-
-def _round(value: float) -> float:
-    return round(float(value), 8)
+def _plain_features(
+    stocks: memory.Stocks, now: SnapshotView, sigma: np.ndarray, params: ClusterRegressionParams
+) -> np.ndarray:
+    """Return lags, d3 and d10 in units of σ; a lag that does not exist yet says nothing: 0."""
+    lags = [now[f"r{lag}"] for lag in range(params.window - 1)]
+    x = np.stack([*lags, *features.trends(stocks)]) / sigma
+    return np.clip(np.nan_to_num(x), -features.CLIP_SIGMA, features.CLIP_SIGMA)

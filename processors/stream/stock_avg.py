@@ -9,6 +9,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from processors.contract import Columns, FeedSpec, Header, Params, Result, StreamProcessor, Window
+from processors.stream import report
 
 
 class StockAvgParams(Params):
@@ -46,12 +47,7 @@ class StockAvg(StreamProcessor[dict[str, Any]]):
             "predicted_price": float(columns["mean"].mean()),
         }
         numbers = {
-            "run": header.run,
-            "index": header.index,
-            "time": header.time,
-            "target_time": header.time + header.interval_ms,
-            "session": header.session,
-            "trading": header.trading,
+            **report.head(header),
             "stocks": header.expected,
             "real": header.received,
             "clusters": [cluster],

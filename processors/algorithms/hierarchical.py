@@ -1,0 +1,107 @@
+"""The default model: what all stocks have in common, what each cluster does differently, and where the market goes.
+
+Three components, each on the residual of those before and each behind its own guard:
+
+- all stocks: f = w'(x − x̄), least squares with forgetting, rows weighted by 1/σ;
+- per cluster: (w_k − w)'(x − x̄), coefficients pulled to those of all;
+- the market: the mean return, from the mean of some features, each interval weighted by 1 over the variance of the
+  mean return.
+
+A state is a dict of arrays; ``K`` counts clusters, ``F`` features, ``M`` the market's features.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from processors.algorithms import guard, regression
+
+Array = np.ndarray
+State = dict[str, Any]
+
+PRIOR = 300.0  # observations that pull coefficients to 0 (all stocks) or to those of all (a cluster)
+MARKET_PRIOR = 20.0  # intervals
+MARKET_FORGETTING = 0.997
+MARKET_ALPHA = 0.03
+MARKET_CLIP = 5.0
+COMPONENTS = 3
+
+
+def new(clusters: int, features: int, market_features: int) -> State:
+    """Return a model that knows nothing."""
+    return {
+        "sums": regression.least_squares(clusters, features),
+        "w": np.zeros(features),
+        "w_cluster": np.zeros((clusters, features)),
+        "market": regression.least_squares(1, market_features),
+        "w_market": np.zeros(market_features),
+        "market_square": np.zeros(2),  # EW sum of squared mean returns, and of its weights
+        "guard": guard.guard(COMPONENTS),
+    }
+
+
+def components(state: State, x: Array, cluster: Array, market: Array) -> Array:
+    """Return the components' raw forecasts in bp, shape (3, n). ``x``, shape (F, n), is demeaned; ``market`` (M,)."""
+    return np.stack(
+        [
+            state["w"].astype(x.dtype) @ x,
+            regression.predict(state["w_cluster"] - state["w"], x, cluster),
+            np.full(x.shape[1], state["w_market"] @ market),
+        ]
+    )
+
+
+def combine(state: State, raw: Array, cluster: Array) -> Array:
+    """Return the guarded forecast, shape (n,)."""
+    return state["guard"]["scale"] @ raw
+
+
+def learn(
+    state: State, x: Array, y: Array, sigma: Array, cluster: Array, raw: Array, market: Array, forgetting: float
+) -> None:
+    """Take in one interval's n rows: first the guards, with the forecasts as they were made, then the sums.
+
+    ``x`` as it was when the forecast was made, ``y`` the returns in bp, ``sigma`` in bp, ``market`` (M,); rows lie in
+    order of their cluster.
+    """
+    mean = y.mean()
+    _learn_guards(state, y - mean, mean, raw)
+    deviations = x - x.mean(axis=1, keepdims=True)
+    bounds = regression.bounds_of(cluster, len(state["w_cluster"]))
+    regression.add(state["sums"], regression.moments(deviations, y - mean, 1.0 / sigma, bounds), forgetting)
+    state["w"] = regression.pooled(state["sums"], PRIOR)
+    state["w_cluster"] = regression.towards(state["sums"], state["w"], PRIOR)
+    _learn_market(state, mean, market)
+
+
+def _learn_guards(state: State, deviation: Array, mean: float, raw: Array) -> None:
+    scale, residual, u = state["guard"]["scale"], deviation, np.zeros(COMPONENTS)
+    for component in range(COMPONENTS):
+        if component == COMPONENTS - 1:  # the market explains the mean, which the others do not see
+            residual = residual + mean
+        u[component] = residual @ raw[component]
+        residual = residual - scale[component] * raw[component]
+    guard.learn(state["guard"], u, (raw**2).sum(axis=1))
+
+
+def _learn_market(state: State, mean: float, market: Array) -> None:
+    square = state["market_square"]
+    variance = square[0] / square[1] if square[1] > 0 else mean * mean
+    if variance > 0:
+        limit = MARKET_CLIP * variance**0.5
+        row, target = market[:, None], np.array([np.clip(mean, -limit, limit)])
+        one = regression.moments(row, target, np.array([1.0 / variance]), np.array([0, 1]))
+        regression.add(state["market"], one, MARKET_FORGETTING)
+        state["w_market"] = regression.ridge(state["market"], MARKET_PRIOR)[0]
+    state["market_square"] = (1 - MARKET_ALPHA) * square + MARKET_ALPHA * np.array([mean * mean, 1.0])
+
+
+def rearrange(state: State, origin: list[int]) -> State:
+    """Return the model after a refit of the clusters; ``origin`` names the old one each goes on from, −1 for none.
+
+    A new cluster begins with the coefficients of all; what an ended one knew stays with those of all by forgetting.
+    """
+    sums = regression.rearrange(state["sums"], origin)
+    return {**state, "sums": sums, "w_cluster": regression.towards(sums, state["w"], PRIOR)}

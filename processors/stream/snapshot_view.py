@@ -1,0 +1,93 @@
+"""One snapshot as a fold sees it: on the rows of a state that remembers every stock it ever saw."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from processors.algorithms.memory import BP
+from processors.contract import Columns, Header, Window
+
+Array = np.ndarray
+
+
+def mark(header: Header) -> dict[str, Any]:
+    """Return what is remembered of a snapshot to tell whether another follows it."""
+    return {"run": header.run, "session": header.session, "time": header.time}
+
+
+def follows(last: dict[str, Any] | None, newer: Header) -> bool:
+    """Say whether a return from one snapshot to the other is one interval of one trading session."""
+    if last is None or (last["run"], last["session"]) != (newer.run, newer.session):
+        return False
+    return newer.trading and newer.time - last["time"] == newer.interval_ms
+
+
+def lagged_returns_bp(window: Window) -> Array:
+    """Return log returns in bp, newest first, shape (W' − 1, n); NaN where one would cross a session's end, a hole in
+    the grid or a stock's absence."""
+    logs = np.log(window.columns["price"])
+    returns = np.diff(logs, axis=0)[::-1] * BP
+    newest_first = window.headers[::-1]
+    joined = [follows(mark(older), newer) for newer, older in pairwise(newest_first)]
+    returns[~np.logical_and.accumulate(np.array(joined, dtype=bool))] = np.nan
+    return returns
+
+
+class SnapshotView:
+    """One snapshot's columns on the rows of the state, shape (N,), NaN for stocks that are not in it."""
+
+    def __init__(self, header: Header, columns: Columns, rows: Array, count: int, last: dict[str, Any] | None):
+        self.header, self.rows, self.count = header, rows, count
+        self.follows = follows(last, header)
+        self._columns = columns
+        self._spread: Columns = {}
+        self._whole = len(rows) == count and bool((rows == np.arange(count)).all())
+        self.present = np.zeros(count, dtype=bool)
+        self.present[rows] = True
+        self.real = self.present & (self["age_s"] == 0)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._columns
+
+    def __getitem__(self, name: str) -> Array:
+        """Return a column; not to be changed."""
+        values = self._columns[name]
+        if not (self._whole or name in self._spread):
+            out = np.full(self.count, np.nan)
+            out[self.rows] = values
+            self._spread[name] = out
+        return values if self._whole else self._spread[name]
+
+
+class Places:
+    """Where the stocks of a snapshot stand in the state. The codes are nearly always those of the snapshot before: what
+    is kept here spares looking 100,000 of them up, and says nothing that the state does not say."""
+
+    def __init__(self) -> None:
+        self._known: pa.StringArray | None = None
+        self._codes: list[pa.StringArray] = []
+        self._rows = np.zeros(0, dtype=np.int64)
+
+    def of(self, known: pa.StringArray, codes: list[pa.StringArray]) -> tuple[pa.StringArray, Array]:
+        """Return the state's codes, with new ones at their end, and the place of each of the snapshot's codes."""
+        same = self._known is known and len(codes) == len(self._codes)
+        if not (same and all(mine.equals(theirs) for mine, theirs in zip(codes, self._codes, strict=True))):
+            self._known, self._rows = _look_up(known, codes)
+            self._codes = codes
+        assert self._known is not None
+        return self._known, self._rows
+
+
+def _look_up(known: pa.StringArray, codes: list[pa.StringArray]) -> tuple[pa.StringArray, Array]:
+    wanted = pa.concat_arrays(codes) if codes else known.slice(0, 0)
+    rows = pc.fill_null(pc.index_in(wanted, value_set=known), -1).to_numpy(zero_copy_only=False).astype(np.int64)
+    new = np.flatnonzero(rows < 0)
+    if not len(new):
+        return known, rows
+    rows[new] = len(known) + np.arange(len(new))
+    return pa.concat_arrays([known, wanted.take(pa.array(new))]), rows

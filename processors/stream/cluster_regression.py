@@ -166,7 +166,7 @@ def _meet_truth(state: State, now: SnapshotView, params: ClusterRegressionParams
         state["counts"]["no_truth"] += opened - len(rows)
     else:  # no truth comes across a session's end or a hole
         state["counts"]["no_truth"] += predictor.drop(state["predictor"])
-        cluster_price.start_session(state["clusters"])
+        cluster_price.drop(state["clusters"])
         memory.start_session(state["stocks"])
 
 
@@ -252,8 +252,7 @@ def _forecast(state: State, now: SnapshotView, params: ClusterRegressionParams) 
     )
     predictor.forecast(state["predictor"], _settings(params, state["trade_sign"]), given)
     state["counts"]["predicted"] += int(where.sum())
-    mean_return = float(now["r0"][where].mean()) if where.any() else 0.0
-    cluster_price.forecast(state["clusters"], state["predictor"]["point"][where], group[where], mean_return)
+    cluster_price.forecast(state["clusters"], state["predictor"]["point"][where], group[where])
 
 
 def _features(state: State, now: SnapshotView, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -51,5 +51,5 @@ def test_sgd_agrees_with_mllib(session: SparkSession) -> None:
             rows, iterations=1, step=0.1, miniBatchFraction=1.0, initialWeights=weights, regType=None, intercept=False
         )
         weights = oracle.weights.toArray()
-        regression.sgd_learn(model, x, y, np.zeros(40, dtype=int), 0.1)
+        regression.sgd_learn(model, x.T, y, np.zeros(40, dtype=int), 0.1)
         np.testing.assert_allclose(model["w"][0], weights, rtol=1e-9)

@@ -39,9 +39,7 @@ class Rows:
         model's package can't be loaded."""
         if not self._count:
             return {}
-        x, y, sigma, interval = (
-            np.concatenate(part) for part in (self._x, self._y, self._sigma, self._interval)
-        )
+        x, y, sigma, interval = (np.concatenate(part) for part in (self._x, self._y, self._sigma, self._interval))
         training = interval < TRAIN_SHARE * intervals
         if not training.any() or training.all():
             return {}

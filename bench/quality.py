@@ -163,8 +163,10 @@ def figures_of(path: Path, spec: FeedSpec, runs: dict[str, Run], training: Train
     mine = runs[DEFAULT]
     table = mine.table
     if not len(table):
-        raise SourceError(f"{path}: no forecast met its truth in {mine.snapshots} snapshots; expected at least two "
-                          f"snapshots in a row with prices (interval {spec.interval_ms} ms)")
+        raise SourceError(
+            f"{path}: no forecast met its truth in {mine.snapshots} snapshots; expected at least two "
+            f"snapshots in a row with prices (interval {spec.interval_ms} ms)"
+        )
     wanted = TO_REACH.get(spec.interval_ms, {}) if path.name == SAMPLE else {}
     found = []
 

@@ -46,6 +46,25 @@ class Ratio(Open):
     n: int
 
 
+class Coverage(Open):
+    """Share of returns inside a band, its edges included: of all, and of those that were not 0."""
+
+    coverage: float | None
+    coverage_moved: float | None
+
+
+class Score(Ratio):
+    """The whole score of a forecaster. The intervals are 95 % intervals of the ratios; null while too little is known."""
+
+    rmse_interval: tuple[float, float] | None = None
+    mae_interval: tuple[float, float] | None = None
+    hit_rate: float | None = Field(None, description="Of forecasts of a move that were followed by one: right sign")
+    silent_share: float | None = Field(None, description="Share of forecasts that are the last price")
+    band80: Coverage | None = None
+    band95: Coverage | None = None
+    interval_score_ratio: float | None = Field(None, description="Of the 80 % band, to ± 1.28 σ around the last price")
+
+
 class Cluster(Open):
     """One cluster in one result. Predictions are for the result's target time."""
 
@@ -56,13 +75,16 @@ class Cluster(Open):
     predicted_price: float | None
     predicted_index: float | None = None
     predicted_bp: float | None = None
+    predicted_median_bp: float | None = None
+    band80_bp: tuple[float, float] | None = Field(None, description="Where the return lies in 80 % of the cases")
+    band95_bp: tuple[float, float] | None = None
     fallback: bool = Field(False, description="The guard fell back on the last price")
     score: Ratio | None = None
 
 
 class Scores(Open):
-    since_start: Ratio
-    recent: Ratio
+    since_start: Score
+    recent: Score
 
 
 class Counts(Open):
@@ -87,6 +109,7 @@ class Numbers(Open):
     session: str
     trading: bool
     feature_set: str | None = None
+    regression: str | None = None
     silhouette: float | None = None
     k: int | None = None
     stocks: int
@@ -150,6 +173,9 @@ class StockColumns(Strict):
     cluster: list[int | None]
     price: list[float | None]
     forecast: list[float | None]
+    median: list[float | None]
+    band80_bp: list[float | None] = Field(description="Half-width around the forecast, in bp")
+    band95_bp: list[float | None]
     return_bp: list[float | None]
     age_s: list[float | None]
     fallback: list[bool | None]

@@ -1,5 +1,13 @@
 import { describe, expect, it } from 'vitest'
-import { clusterOption, differenceLine, digitsOf, predictedLine, realLine } from '@/charts/clusterOption'
+import {
+  bandLines,
+  clusterOption,
+  differenceLine,
+  digitsOf,
+  medianLine,
+  predictedLine,
+  realLine,
+} from '@/charts/clusterOption'
 import { clusterColor, DARK, LIGHT } from '@/charts/palette'
 import { sizesOption } from '@/charts/sizesOption'
 import { wallClock } from '@/lib/zone'
@@ -18,6 +26,8 @@ function point(at: number, more: Partial<Point> = {}): Point {
     index: 100 + at,
     predictedPrice: 20.5 + at,
     predictedIndex: 100.5 + at,
+    medianBp: -10,
+    bandBp: [-20, 30],
     fallback: false,
     ...more,
   }
@@ -36,6 +46,21 @@ describe('the lines of a cluster', () => {
     expect(predictedLine(points, 'index', ZONE).map(([, value]) => value)).toEqual([100.5, null, 102.5])
   })
 
+  it('draw median and band around the prediction, at the time they are for', () => {
+    const at = wallClock(T0 + STEP, ZONE)
+    const [median] = medianLine([point(0)], 'index', ZONE)
+    expect(median?.[0]).toBe(at)
+    expect(median?.[1]).toBeCloseTo(100.5 * Math.exp(-0.001), 8)
+    const [[low], [height]] = bandLines([point(0)], 'index', ZONE) as [[number, number][], [number, number][]]
+    expect(low?.[1]).toBeCloseTo(100.5 * Math.exp(-0.002), 8)
+    expect((low?.[1] ?? 0) + (height?.[1] ?? 0)).toBeCloseTo(100.5 * Math.exp(0.003), 8)
+  })
+
+  it('leave a gap where there is no band', () => {
+    const lines = bandLines([point(0), point(1, { bandBp: null })], 'index', ZONE)
+    expect(lines.map((line) => line[1]?.[1])).toEqual([null, null])
+  })
+
   it('break where a snapshot is missing', () => {
     const values = realLine([point(0), point(1), point(4)], 'price', ZONE).map(([, value]) => value)
     expect(values).toEqual([20, 21, null, 24])
@@ -52,11 +77,13 @@ describe('the lines of a cluster', () => {
   it('never connect over a gap, and mark a fallback', () => {
     const option = clusterOption([point(0, { fallback: true })], 'index', ZONE, '#000', LIGHT)
     const series = option.series as {
+      name: string
       connectNulls: boolean
       symbol?: (value: unknown, at: { dataIndex: number }) => string
     }[]
     expect(series.every(({ connectNulls }) => connectNulls === false)).toBe(true)
-    const symbol = (value: unknown, dataIndex: number) => series[1]?.symbol?.(value, { dataIndex })
+    const symbol = (value: unknown, dataIndex: number) =>
+      series.find(({ name }) => name === 'Predicted')?.symbol?.(value, { dataIndex })
     expect(symbol([0, 100, true], 5)).toBe('emptyCircle')
     expect(symbol([0, 100, false], 5)).toBe('none')
     expect(symbol([0, 100, false], 0)).toBe('circle')

@@ -9,10 +9,10 @@ import {
   paramsOf,
   placeErrors,
 } from '@/lib/schemaForm'
-import { summary, wording } from '@/lib/score'
+import { details, intervalText, summary, wording } from '@/lib/score'
 import { facts, liveValue, toneOf } from '@/lib/tasks'
 import { backoffMs } from '@/live/backoff'
-import type { Task } from '@/live/messages'
+import type { Numbers, Task } from '@/live/messages'
 import { sample } from './samples'
 
 const SCHEMA: JsonSchema = {
@@ -92,8 +92,22 @@ describe('a score in words', () => {
     expect(wording(ratio).text).toBe(text)
   })
 
+  it('is not sure of a difference that chance could have made', () => {
+    expect(wording(0.98, [0.95, 1.01]).text).toBe('not surely better than the last price so far')
+    expect(wording(0.98, [0.96, 0.999]).verdict).toBe('better')
+    expect(intervalText([0.941, 0.989])).toBe('0.941 – 0.989')
+  })
+
+  it('says what the bands held and where the guard stood', () => {
+    const { numbers } = sample<{ item: { numbers: Numbers } }>('server_results_update').item
+    const facts = details(numbers.scores?.since_start ?? null)
+    expect(facts[0]).toEqual({ name: '80 % band held', value: '81 %', note: '56 % given a move' })
+    expect(facts.map(({ value }) => value)).toEqual(['81 %', '95 %', '61 %', '12 %'])
+    expect(details(null)).toEqual([])
+  })
+
   it('sums up in a sentence', () => {
-    expect(summary({ rmse_ratio: 0.9, mae_ratio: 1, n: 3 })).toContain('10.0 % smaller error')
+    expect(summary({ rmse_ratio: 0.9 })).toContain('10.0 % smaller error')
     expect(summary(null)).toBe('No prediction has met its truth yet.')
   })
 })

@@ -1,4 +1,4 @@
-"""Each cluster's chain-linked index, and the forecast of its next return: the mean of its members' forecasts.
+"""Each cluster's chain-linked index, and the forecasts of its next return: the means of its members' forecasts.
 
 A cluster's return is the equal-weight mean log return of the members it had, so that a stock that changes cluster moves
 no index. Arrays of shape (K,), returns in bp.
@@ -22,7 +22,7 @@ BEGIN = 100.0
 def new() -> State:
     """Return the state of a market without clusters."""
     return {
-        **{name: np.zeros(0) for name in ("index", "square_s", "square_w", "open", "point")},
+        **{name: np.zeros(0) for name in ("index", "square_s", "square_w", "open", "point", "median")},
         "half": np.zeros((band.LEVELS, 0)),
         "band": band.band(0),
         "total": np.zeros((0, len(scores.SUMS))),
@@ -38,7 +38,7 @@ def rearrange(state: State, origin: list[int]) -> None:
         held = values[..., taken] if values.shape[-1] else np.zeros((*values.shape[:-1], len(origin)))
         return np.where(begins, fill, held)
 
-    for name in ("square_s", "square_w", "open", "point", "half"):
+    for name in ("square_s", "square_w", "open", "point", "median", "half"):
         state[name] = move(state[name])
     state["index"] = move(state["index"], BEGIN)
     state["band"]["log_k"] = move(state["band"]["log_k"])
@@ -73,15 +73,16 @@ def _close(state: State, seen: Array, truth: Array) -> None:
     drop(state)
     if len(rows):
         point, half = state["point"][rows], state["half"][:, rows]
-        issued = scores.Issued(point, point, half, sigma_bp(state)[rows])
+        issued = scores.Issued(point, state["median"][rows], half, sigma_bp(state)[rows])
         state["total"][rows] += np.column_stack(scores.interval_rows(y, issued))
         band.learn(state["band"], rows, band.missed(y - point, half))
 
 
-def forecast(state: State, point: Array, cluster: Array) -> None:
-    """Open a forecast per cluster from its members' point forecasts; ``cluster`` is each member's."""
+def forecast(state: State, point: Array, median: Array, cluster: Array) -> None:
+    """Open a forecast per cluster from its members' point and median forecasts; ``cluster`` is each member's."""
     clusters = len(state["index"])
     members = np.bincount(cluster, minlength=clusters)
     state["open"] = (members > 0).astype(float)
-    state["point"] = np.bincount(cluster, weights=point, minlength=clusters) / np.maximum(members, 1)
+    for name, values in (("point", point), ("median", median)):
+        state[name] = np.bincount(cluster, weights=values, minlength=clusters) / np.maximum(members, 1)
     state["half"] = band.half_widths(state["band"], sigma_bp(state))

@@ -63,9 +63,7 @@ def quotes(price: Array, bid: Array, ask: Array, bid_size: Array, ask_size: Arra
     )
 
 
-def build(
-    stocks: Stocks, lags: Array, kind: Array, volume: Array, quoted: Quotes, *, trade_sign: bool
-) -> Array:
+def build(stocks: Stocks, lags: Array, kind: Array, volume: Array, quoted: Quotes, *, trade_sign: bool) -> Array:
     """Return the features, float32 of shape (F, N), clipped to ± 8 σ, not yet demeaned.
 
     ``lags`` holds r0 and r1 in bp, shape (2, N); ``kind`` the tick type (1, −1, 0), ``volume`` shares.

@@ -28,9 +28,7 @@ def snapshots(path: Path, spec: FeedSpec, tally: Tally) -> Iterator[tuple[Header
         yield header_of(snapshot, spec, index), snapshot.slices
 
 
-def _closed(
-    path: Path, spec: FeedSpec, tally: Tally, validate: Validator, assembler: Assembler
-) -> Iterator[Snapshot]:
+def _closed(path: Path, spec: FeedSpec, tally: Tally, validate: Validator, assembler: Assembler) -> Iterator[Snapshot]:
     for batch in read_ticks(path, spec.zone, tally):
         assembler.add(validate(batch))
         yield from assembler.close(assembler.due())

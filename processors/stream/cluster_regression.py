@@ -158,9 +158,7 @@ def _grow(state: State, count: int) -> None:
 def _meet_truth(state: State, now: SnapshotView, params: ClusterRegressionParams) -> None:
     opened = int(state["predictor"]["open"].sum())
     if now.follows:
-        rows = predictor.learn(
-            state["predictor"], _settings(params, state["trade_sign"]), now["r0"], now.real
-        )
+        rows = predictor.learn(state["predictor"], _settings(params, state["trade_sign"]), now["r0"], now.real)
         cluster_price.learn(state["clusters"], now["r0"][rows], state["groups"]["label"][rows])
         state["counts"]["scored"] += len(rows)
         state["counts"]["no_truth"] += opened - len(rows)
@@ -252,7 +250,8 @@ def _forecast(state: State, now: SnapshotView, params: ClusterRegressionParams) 
     )
     predictor.forecast(state["predictor"], _settings(params, state["trade_sign"]), given)
     state["counts"]["predicted"] += int(where.sum())
-    cluster_price.forecast(state["clusters"], state["predictor"]["point"][where], group[where])
+    point, median = (state["predictor"][name][where] for name in ("point", "median"))
+    cluster_price.forecast(state["clusters"], point, median, group[where])
 
 
 def _features(state: State, now: SnapshotView, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -260,9 +259,7 @@ def _features(state: State, now: SnapshotView, where: np.ndarray) -> tuple[np.nd
     none = np.zeros(now.count)
     said = features.Quotes(*(now[name] if name in now else none for name in QUOTED))
     lags = np.stack([now["r0"], now["r1"] if "r1" in now else none])
-    x = features.build(
-        state["stocks"], lags, now["type"], now["volume"], said, trade_sign=state["trade_sign"]
-    )
+    x = features.build(state["stocks"], lags, now["type"], now["volume"], said, trade_sign=state["trade_sign"])
     names = features.names(state["trade_sign"])
     means = [x[names.index(name)][where].mean() if where.any() else 0.0 for name in features.MARKET]
     return x, np.array(means)

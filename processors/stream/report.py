@@ -71,6 +71,7 @@ def clusters(state: State, now: SnapshotView) -> list[dict[str, Any]]:
                 "predicted_price": _round(mean_ahead[k]) if told else None,
                 "predicted_index": _round(_moved(held["index"][k], point)) if told else None,
                 "predicted_bp": _round(point) if told else None,
+                "predicted_median_bp": _round(held["median"][k]) if told else None,
                 "band80_bp": [_round(point - half80), _round(point + half80)] if told else None,
                 "band95_bp": [_round(point - half95), _round(point + half95)] if told else None,
                 "fallback": bool(point == 0.0),

@@ -50,6 +50,46 @@ export function predictedLine(points: readonly Point[], measure: Measure, zone: 
   )
 }
 
+function moved(value: number, bp: number): number {
+  return value * Math.exp(bp / BP)
+}
+
+/** The median forecast, at the time it is for. */
+export function medianLine(points: readonly Point[], measure: Measure, zone: string): XY[] {
+  const line = points.map((point): XY => {
+    const value = predicted(point, measure)
+    const known = value !== null && point.medianBp !== null
+    return [wallClock(point.target, zone), known ? moved(value, point.medianBp ?? 0) : null]
+  })
+  return broken(line, stepOf(points))
+}
+
+/** The 80 % band at the time it is for, as its lower edge and its height above that, which are drawn stacked. */
+export function bandLines(
+  points: readonly Point[],
+  measure: Measure,
+  zone: string,
+): [low: XY[], height: XY[]] {
+  const edges = points.map((point) => {
+    const value = predicted(point, measure)
+    const at = wallClock(point.target, zone)
+    if (value === null || !point.bandBp) return { at, low: null, height: null }
+    const [low, high] = point.bandBp.map((bp) => moved(value, bp)) as [number, number]
+    return { at, low, height: high - low }
+  })
+  const step = stepOf(points)
+  return [
+    broken(
+      edges.map(({ at, low }): XY => [at, low]),
+      step,
+    ),
+    broken(
+      edges.map(({ at, height }): XY => [at, height]),
+      step,
+    ),
+  ]
+}
+
 /** Predicted minus real in bp, at the time the prediction was for; a gap where either is missing. */
 export function differenceLine(points: readonly Point[], zone: string): XY[] {
   const byTarget = new Map(points.map((point) => [point.target, point]))
@@ -63,6 +103,7 @@ export function differenceLine(points: readonly Point[], zone: string): XY[] {
   return broken(line, stepOf(points))
 }
 
+const BAND = 'Band'
 const VALUE = { index: format.index, price: format.price, difference: format.bp }
 /** Return how many decimals tell the ticks of an axis over this span apart. */
 export function digitsOf(values: readonly (number | null)[]): number {
@@ -83,11 +124,16 @@ function tooltip(measure: Measure) {
     const first = rows[0]
     if (!first) return ''
     const lines = rows
-      .filter((row) => row.value[1] !== null)
+      .filter((row) => row.value[1] !== null && !row.seriesName.startsWith(BAND))
       .map(({ value, seriesName, color }) => {
         const note = value[2] ? ' <i>last price</i>' : ''
         return `<span class="tip-key" style="background:${color}"></span>${seriesName}<b>${VALUE[measure](value[1])}</b>${note}`
       })
+    const [low, height] = rows.filter((row) => row.seriesName.startsWith(BAND)).map((row) => row.value[1])
+    if (typeof low === 'number' && typeof height === 'number')
+      lines.push(
+        `<span class="tip-key"></span>80 % band<b>${VALUE[measure](low)} – ${VALUE[measure](low + height)}</b>`,
+      )
     return `<div class="tip"><em>${format.clock(first.value[0], 'UTC')}</em>${lines.join('<br>')}</div>`
   }
 }
@@ -165,6 +211,18 @@ function differenceSeries(points: readonly Point[], zone: string, color: string,
   ]
 }
 
+/** The band is an area between two lines that are not drawn themselves. */
+function bandSeries(points: readonly Point[], measure: Measure, zone: string, theme: ChartTheme) {
+  return bandLines(points, measure, zone).map((data, at) => ({
+    ...line(`${BAND} ${at}`, data, theme.predicted),
+    lineStyle: { width: 0 },
+    areaStyle: { color: theme.predicted, opacity: at ? 0.09 : 0 },
+    stack: BAND,
+    stackStrategy: 'all',
+    z: 1,
+  }))
+}
+
 function priceSeries(
   points: readonly Point[],
   measure: Measure,
@@ -174,6 +232,11 @@ function priceSeries(
 ) {
   const predictions = predictedLine(points, measure, zone)
   return [
+    ...bandSeries(points, measure, zone, theme),
+    {
+      ...line('Median', medianLine(points, measure, zone), theme.muted),
+      lineStyle: { width: 1, type: [1, 3], color: theme.muted },
+    },
     line('Real', realLine(points, measure, zone), color),
     {
       ...line('Predicted', predictions, theme.predicted),

@@ -8,6 +8,7 @@ export type {
   Item,
   Numbers,
   Ratio,
+  Score,
   ServerMessage,
   Stocks,
   Task,

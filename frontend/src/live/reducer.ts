@@ -6,6 +6,9 @@ export interface StockRow {
   cluster: number | null
   price: number | null
   forecast: number | null
+  median: number | null
+  /** Half-width of the 80 % band around the forecast. */
+  band80_bp: number | null
   return_bp: number | null
   age_s: number | null
   fallback: boolean
@@ -118,6 +121,8 @@ function rowsOf({ columns }: Stocks): Record<string, StockRow> {
       cluster: columns.cluster[i] ?? null,
       price: columns.price[i] ?? null,
       forecast: columns.forecast[i] ?? null,
+      median: columns.median[i] ?? null,
+      band80_bp: columns.band80_bp[i] ?? null,
       return_bp: columns.return_bp[i] ?? null,
       age_s: columns.age_s[i] ?? null,
       fallback: columns.fallback[i] ?? false,

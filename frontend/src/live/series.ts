@@ -10,6 +10,9 @@ export interface Point {
   index: number | null
   predictedPrice: number | null
   predictedIndex: number | null
+  /** The median forecast and the 80 % band as moves from the point forecast, in bp. */
+  medianBp: number | null
+  bandBp: readonly [low: number, high: number] | null
   fallback: boolean
 }
 
@@ -30,7 +33,21 @@ function pointOf(numbers: Numbers, cluster: Cluster): Point {
     index: cluster.index ?? null,
     predictedPrice: cluster.predicted_price ?? null,
     predictedIndex: cluster.predicted_index ?? null,
+    ...around(cluster),
     fallback: cluster.fallback ?? false,
+  }
+}
+
+/** What lies around the point forecast, told from it. */
+function around({
+  predicted_bp,
+  predicted_median_bp,
+  band80_bp,
+}: Cluster): Pick<Point, 'medianBp' | 'bandBp'> {
+  if (typeof predicted_bp !== 'number') return { medianBp: null, bandBp: null }
+  return {
+    medianBp: typeof predicted_median_bp === 'number' ? predicted_median_bp - predicted_bp : null,
+    bandBp: band80_bp ? [band80_bp[0] - predicted_bp, band80_bp[1] - predicted_bp] : null,
   }
 }
 

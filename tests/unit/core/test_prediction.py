@@ -151,8 +151,10 @@ def test_a_clusters_index_is_chained_from_its_members_mean_returns() -> None:
 def test_a_clusters_forecast_is_its_members_mean_and_is_scored_as_issued() -> None:
     state = cluster_price.new()
     cluster_price.rearrange(state, [-1, -1])
-    cluster_price.forecast(state, np.array([2.0, 4.0, -1.0]), np.array([0, 0, 1]))
+    point, median = np.array([2.0, 4.0, -1.0]), np.array([0.0, 2.0, 0.0])
+    cluster_price.forecast(state, point, median, np.array([0, 0, 1]))
     np.testing.assert_allclose(state["point"], [3.0, -1.0])
+    np.testing.assert_allclose(state["median"], [1.0, 0.0])
     cluster_price.learn(state, np.array([3.0, 3.0]), np.array([0, 0]))  # the other cluster has no real row
     assert state["total"][:, 0].tolist() == [1, 0]
     assert state["total"][0, 1] == 0.0, "the squared error of a forecast that came true"

@@ -21,6 +21,21 @@ export interface components {
             predicted_index?: number | null;
             /** @default null */
             predicted_bp?: number | null;
+            /** @default null */
+            predicted_median_bp?: number | null;
+            /**
+             * @description Where the return lies in 80 % of the cases
+             * @default null
+             */
+            band80_bp?: [
+                number,
+                number
+            ] | null;
+            /** @default null */
+            band95_bp?: [
+                number,
+                number
+            ] | null;
             /**
              * @description The guard fell back on the last price
              * @default false
@@ -35,6 +50,13 @@ export interface components {
             predicted: number;
             scored: number;
             no_truth: number;
+        } & {
+            [key: string]: unknown;
+        };
+        /** @description Share of returns inside a band, its edges included: of all, and of those that were not 0. */
+        Coverage: {
+            coverage: number | null;
+            coverage_moved: number | null;
         } & {
             [key: string]: unknown;
         };
@@ -80,6 +102,8 @@ export interface components {
             trading: boolean;
             /** @default null */
             feature_set?: string | null;
+            /** @default null */
+            regression?: string | null;
             /** @default null */
             silhouette?: number | null;
             /** @default null */
@@ -136,9 +160,46 @@ export interface components {
             prev: string | null;
             item: components["schemas"]["Item"];
         };
+        /** @description The whole score of a forecaster. The intervals are 95 % intervals of the ratios; null while too little is known. */
+        Score: {
+            rmse_ratio: number | null;
+            mae_ratio: number | null;
+            n: number;
+            /** @default null */
+            rmse_interval?: [
+                number,
+                number
+            ] | null;
+            /** @default null */
+            mae_interval?: [
+                number,
+                number
+            ] | null;
+            /**
+             * @description Of forecasts of a move that were followed by one: right sign
+             * @default null
+             */
+            hit_rate?: number | null;
+            /**
+             * @description Share of forecasts that are the last price
+             * @default null
+             */
+            silent_share?: number | null;
+            /** @default null */
+            band80?: components["schemas"]["Coverage"] | null;
+            /** @default null */
+            band95?: components["schemas"]["Coverage"] | null;
+            /**
+             * @description Of the 80 % band, to ± 1.28 σ around the last price
+             * @default null
+             */
+            interval_score_ratio?: number | null;
+        } & {
+            [key: string]: unknown;
+        };
         Scores: {
-            since_start: components["schemas"]["Ratio"];
-            recent: components["schemas"]["Ratio"];
+            since_start: components["schemas"]["Score"];
+            recent: components["schemas"]["Score"];
         } & {
             [key: string]: unknown;
         };
@@ -149,6 +210,10 @@ export interface components {
             cluster: (number | null)[];
             price: (number | null)[];
             forecast: (number | null)[];
+            median: (number | null)[];
+            /** @description Half-width around the forecast, in bp */
+            band80_bp: (number | null)[];
+            band95_bp: (number | null)[];
             return_bp: (number | null)[];
             age_s: (number | null)[];
             fallback: (boolean | null)[];
@@ -259,6 +324,7 @@ export interface components {
 export type ClientMessage = components['schemas']['ClientMessage'];
 export type Cluster = components['schemas']['Cluster'];
 export type Counts = components['schemas']['Counts'];
+export type Coverage = components['schemas']['Coverage'];
 export type Error = components['schemas']['Error'];
 export type Hello = components['schemas']['Hello'];
 export type Item = components['schemas']['Item'];
@@ -270,6 +336,7 @@ export type Ratio = components['schemas']['Ratio'];
 export type ResultEvent = components['schemas']['ResultEvent'];
 export type ResultsSnapshot = components['schemas']['ResultsSnapshot'];
 export type ResultsUpdate = components['schemas']['ResultsUpdate'];
+export type Score = components['schemas']['Score'];
 export type Scores = components['schemas']['Scores'];
 export type ServerMessage = components['schemas']['ServerMessage'];
 export type StockColumns = components['schemas']['StockColumns'];

@@ -145,8 +145,9 @@ def _listener(rival: Rival) -> Any:
 
 def ours(seconds: float) -> list[Figure]:
     """Return our engine's time per batch, what it missed and its errors, on the same made-up market."""
-    from bench.live import Reader, simulate
     from platform_process import running, wait_for
+
+    from bench.live import Reader, simulate
 
     with tempfile.TemporaryDirectory() as state, running(Path(state)) as platform:
         simulate(platform, CODES, EVERY_S)

@@ -1,4 +1,4 @@
-"""``bin/bench quality FILE …``: how good the predictions are on recordings, scored prequentially against the last price.
+"""``bin/bench quality FILE …``: how good predictions are on recordings, scored prequentially against the last price.
 
 Every choice of regression runs by the same functions as live, without Spark; heavy models trained offline on the first
 60 % of a recording stand beside them on the rest. Intervals come from a block bootstrap over time. The null tests ask

@@ -54,7 +54,7 @@ class Coverage(Open):
 
 
 class Score(Ratio):
-    """The whole score of a forecaster. The intervals are 95 % intervals of the ratios; null while too little is known."""
+    """The whole score of a forecaster. Intervals are 95 % ones of the ratios; null while too little is known."""
 
     rmse_interval: tuple[float, float] | None = None
     mae_interval: tuple[float, float] | None = None

@@ -147,4 +147,4 @@ def _confidence(blocks: Array, value: str, reference: str, power: float = 1.0) -
     without = ((above.sum() - above) / (below.sum() - below)) ** power
     count = len(blocks)
     error = ((count - 1) / count * ((without - without.mean()) ** 2).sum()) ** 0.5
-    return [round(estimate - NORMAL_95 * error, 6), round(estimate + NORMAL_95 * error, 6)]
+    return [round(float(estimate + side * NORMAL_95 * error), 6) for side in (-1, 1)]

@@ -256,9 +256,8 @@ def _forecast(state: State, now: SnapshotView, params: ClusterRegressionParams) 
 
 def _features(state: State, now: SnapshotView, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return x, shape (F, N), in bp, and the market's features: means over the stocks of ``where``."""
-    none = np.zeros(now.count)
-    said = features.Quotes(*(now[name] if name in now else none for name in QUOTED))
-    lags = np.stack([now["r0"], now["r1"] if "r1" in now else none])
+    said = features.Quotes(*(now.get(name) for name in QUOTED))
+    lags = np.stack([now["r0"], now.get("r1")])
     x = features.build(state["stocks"], lags, now["type"], now["volume"], said, trade_sign=state["trade_sign"])
     names = features.names(state["trade_sign"])
     means = [x[names.index(name)][where].mean() if where.any() else 0.0 for name in features.MARKET]

@@ -61,7 +61,7 @@ def clusters(state: State, now: SnapshotView) -> list[dict[str, Any]]:
     found = []
     for k in sorted(range(count), key=lambda place: ids[place]):
         told = bool(open_[k])
-        point, (half80, half95) = held["point"][k], held["half"][:, k]
+        point, (half80, half95) = float(held["point"][k]), held["half"][:, k].tolist()
         found.append(
             {
                 "id": ids[k],
@@ -69,7 +69,7 @@ def clusters(state: State, now: SnapshotView) -> list[dict[str, Any]]:
                 "price": _round(mean[k]) if size[k] else None,
                 "index": _round(held["index"][k]),
                 "predicted_price": _round(mean_ahead[k]) if told else None,
-                "predicted_index": _round(_moved(held["index"][k], point)) if told else None,
+                "predicted_index": _round(held["index"][k] * np.exp(point / BP)) if told else None,
                 "predicted_bp": _round(point) if told else None,
                 "predicted_median_bp": _round(held["median"][k]) if told else None,
                 "band80_bp": [_round(point - half80), _round(point + half80)] if told else None,

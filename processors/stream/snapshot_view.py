@@ -51,9 +51,6 @@ class SnapshotView:
         self.present[rows] = True
         self.real = self.present & (self["age_s"] == 0)
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._columns
-
     def __getitem__(self, name: str) -> Array:
         """Return a column; not to be changed."""
         values = self._columns[name]
@@ -62,6 +59,10 @@ class SnapshotView:
             out[self.rows] = values
             self._spread[name] = out
         return values if self._whole else self._spread[name]
+
+    def get(self, name: str) -> Array:
+        """Return a column, zeros where the feed or the window has none."""
+        return self[name] if name in self._columns else np.zeros(self.count)
 
 
 class Places:

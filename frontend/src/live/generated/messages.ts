@@ -160,7 +160,7 @@ export interface components {
             prev: string | null;
             item: components["schemas"]["Item"];
         };
-        /** @description The whole score of a forecaster. The intervals are 95 % intervals of the ratios; null while too little is known. */
+        /** @description The whole score of a forecaster. Intervals are 95 % ones of the ratios; null while too little is known. */
         Score: {
             rmse_ratio: number | null;
             mae_ratio: number | null;

@@ -122,7 +122,7 @@ def test_models_learn_their_own_cluster_only(rng: np.random.Generator) -> None:
     model = regression.sgd(2, 1)
     for _ in range(100):
         regression.sgd_learn(model, x, y, cluster, 0.1)
-    np.testing.assert_allclose(model["w"][:, 0], [1.0, -1.0], atol=1e-4)
+    np.testing.assert_allclose(model["w"][:, 0], [1.0, -1.0], atol=1e-3)
 
 
 def test_prediction_of_a_row_without_a_cluster_is_zero() -> None:

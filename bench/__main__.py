@@ -8,6 +8,9 @@ import sys
 BENCHMARKS = {
     "live": "bench.live",
     "catchup": "bench.catchup",
+    "quality": "bench.quality",
+    "floor": "bench.floor",
+    "dstream-mllib": "bench.dstream_mllib",
 }
 
 

@@ -18,8 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from platform_process import running, wait_for
 
 from bench.figures import Figure, percentile, tell
+from bench.live import Reader
+from bench.market import FEED, simulate
 from processors.feeds.market import Market, MarketShape
 
 CODES = 997
@@ -145,13 +148,9 @@ def _listener(rival: Rival) -> Any:
 
 def ours(seconds: float) -> list[Figure]:
     """Return our engine's time per batch, what it missed and its errors, on the same made-up market."""
-    from platform_process import running, wait_for
-
-    from bench.live import Reader, simulate
-
     with tempfile.TemporaryDirectory() as state, running(Path(state)) as platform:
         simulate(platform, CODES, EVERY_S)
-        task = platform.create("cluster_regression", "bench")
+        task = platform.create("cluster_regression", FEED)
         reader = Reader(platform, task)
         reader.start()
         wait_for("a prediction", lambda: reader.first_at, 180)

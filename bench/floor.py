@@ -59,7 +59,7 @@ def measure(codes: int, snapshots: int, warm_up: int) -> list[Figure]:
         view = align([header for header, _ in window], [batch for _, batch in window])
         decoded = time.perf_counter()
         columns = processor.map_slice(view, fold.params)
-        fold.step(header, [Delivery(header, 0, False, view.codes, columns)])
+        fold.step(header, [Delivery(header, 0, False, 0, view.codes, columns)])
         done = time.perf_counter()
         if number >= warm_up:
             decoding.append(1000 * (decoded - began))

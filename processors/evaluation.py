@@ -38,7 +38,7 @@ class Offline:
     def _deliver(self, number: int) -> Delivery:
         view = align([header for header, _ in self._window], [slices[number] for _, slices in self._window])
         columns = self.fold.processor.map_slice(view, self.fold.params)
-        return Delivery(view.headers[-1], number, False, view.codes, columns)
+        return Delivery(view.headers[-1], number, False, 0, view.codes, columns)
 
 
 @dataclass

@@ -125,6 +125,8 @@ class Meta(Strict):
 
     seq: int
     feed: str
+    attempt: int
+    handed_ms: int = Field(description="When the snapshot's last row was handed to the feed")
     published_ms: int
     result_ms: int
     lag_ms: float

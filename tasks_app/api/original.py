@@ -40,7 +40,7 @@ class _Changes(APIView):
 
 def _answer(name: str, fields: dict[str, serializers.Field], example: Any, status: int = 200) -> dict[str, Any]:
     """Return what ``extend_schema`` needs to know of an answer."""
-    shown = OpenApiExample(name, value=example, response_only=True)
+    shown = OpenApiExample(name, value=example, response_only=True, status_codes=[str(status)])
     return {"responses": {status: inline_serializer(name, fields)}, "examples": [shown], "tags": ["original"]}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 
 from tasks_app.api.problems import MEDIA_TYPE, body
 
@@ -18,6 +18,36 @@ IDEMPOTENCY = OpenApiParameter(
     OpenApiParameter.HEADER,
     description="The same key with the same request gives the same task, for 24 hours; with another request, 422.",
 )
+_ITEM = {
+    "id": "1795450006000-0",
+    "numbers": {
+        "run": 1,
+        "index": 57,
+        "time": 1638322203000,
+        "target_time": 1638322206000,
+        "session": "2021-12-01/am",
+        "trading": True,
+        "stocks": 30,
+        "real": 28,
+        "clusters": [{"id": 1, "size": 30, "price": 23.1, "predicted_price": 23.12}],
+        "scores": None,
+        "events": [],
+    },
+    "meta": {
+        "seq": 1795450006000,
+        "feed": "ashare",
+        "attempt": 1,
+        "handed_ms": 1795450005994,
+        "published_ms": 1795450006000,
+        "result_ms": 1795450006038,
+        "lag_ms": 38.4,
+        "late": False,
+        "missed": 0,
+        "step_ms": 4.2,
+    },
+}
+ITEM = OpenApiExample("A result", value=_ITEM, status_codes=["200"])
+ITEMS = OpenApiExample("Results", value={"items": [_ITEM], "last_id": _ITEM["id"]}, status_codes=["200"])
 NOT_MODIFIED = OpenApiResponse(description="What you have is the newest.")
 
 

@@ -14,7 +14,8 @@ from tasks_app.states import Status
 
 def _example(name: str, value: Any, **given: Any) -> Any:
     """Decorate a serializer with what its JSON looks like."""
-    return extend_schema_serializer(examples=[OpenApiExample(name, value=value, **given)])
+    shown = OpenApiExample(name, value=value, status_codes=["200", "201", "202"], **given)
+    return extend_schema_serializer(examples=[shown])
 
 
 _TASK = {

@@ -128,6 +128,8 @@ class AsyncApiView(APIView):
 
 
 class ProcessorViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
+    """What can be run."""
+
     queryset = Processor.objects.filter(enabled=True)
     serializer_class = serializers.ProcessorSerializer
     lookup_field = "name"
@@ -136,6 +138,8 @@ class ProcessorViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewset
 
 
 class FeedViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
+    """Where ticks come from, the live task of each and its newest snapshot."""
+
     queryset = Feed.objects.select_related("processor")
     serializer_class = serializers.FeedSerializer
     lookup_field = "name"
@@ -159,6 +163,8 @@ class FeedViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gen
 
 
 class TaskViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
+    """Tasks: each one run order of one processor, with its life."""
+
     queryset = Task.objects.select_related("processor", "feed", "created_by")
     serializer_class = serializers.TaskSerializer
     filterset_class = TaskFilter
@@ -241,7 +247,12 @@ class TaskViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gen
             return answer
         return Response(asdict(logs.read(task.pk, attempt, lines=_whole(request, "tail", 1, 10_000, 200))))
 
-    @extend_schema(responses={200: messages.Item, 304: schema.NOT_MODIFIED}, parameters=[schema.ETAG], filters=False)
+    @extend_schema(
+        responses={200: messages.Item, 304: schema.NOT_MODIFIED},
+        parameters=[schema.ETAG],
+        examples=[schema.ITEM],
+        filters=False,
+    )
     @action(detail=True, filterset_class=None)
     def result(self, request: Request, pk: str) -> HttpResponseBase:
         """The newest result."""
@@ -254,6 +265,7 @@ class TaskViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gen
     @extend_schema(
         responses={200: serializers.ItemsAnswer, 304: schema.NOT_MODIFIED},
         parameters=[schema.AFTER, schema.LIMIT, schema.ETAG],
+        examples=[schema.ITEMS],
         filters=False,
     )
     @action(detail=True, filterset_class=None)
@@ -278,10 +290,7 @@ def _unless_held(request: Request, task: Task, items: list[Item], told: dict[str
     """Return the answer with its ETag, or 304 to who has it. A fresh attempt may use an id again: it counts."""
     ends = f"{items[0].id}-{items[-1].id}-{len(items)}" if items else "none"
     etag = f'"{task.attempt}-{ends}"'
-    held = get_conditional_response(request._request, etag=etag)
-    if held is not None:
-        return held
-    answer = Response(told)
+    answer = get_conditional_response(request._request, etag=etag) or Response(told)
     answer["ETag"] = etag
     return answer
 

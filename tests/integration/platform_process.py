@@ -157,6 +157,13 @@ class Platform:
         except httpx.HTTPError:
             return False
 
+    def manage(self, *command: str) -> str:
+        """Run a command of manage.py and return what it says."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *command], env=self.env, cwd=ROOT, check=True, capture_output=True, text=True
+        )
+        return done.stdout
+
     # ---- what a user does
 
     def client(self, user: str) -> httpx.Client:

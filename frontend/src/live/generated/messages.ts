@@ -85,6 +85,9 @@ export interface components {
         Meta: {
             seq: number;
             feed: string;
+            attempt: number;
+            /** @description When the snapshot's last row was handed to the feed */
+            handed_ms: number;
             published_ms: number;
             result_ms: number;
             lag_ms: number;

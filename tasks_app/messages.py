@@ -121,18 +121,20 @@ class Numbers(Open):
 
 
 class Meta(Strict):
-    """When a result was made, and how late; ``missed`` counts snapshots trimmed from the bus unread."""
+    """When a result was made, and how late: wall times in ms since 1970, UTC."""
 
     seq: int
     feed: str
     attempt: int
     handed_ms: int = Field(description="When the snapshot's last row was handed to the feed")
     published_ms: int
+    begun_ms: int = Field(description="When an executor began with it")
+    mapped_ms: int = Field(description="When its columns were on the driver")
+    step_ms: float = Field(description="What the processor's last stretch took")
     result_ms: int
-    lag_ms: float
+    lag_ms: float = Field(description="From publishing to the result")
     late: bool
-    missed: int
-    step_ms: float
+    missed: int = Field(description="Snapshots since the task's start that were trimmed from the bus unread")
 
 
 class Item(Strict):

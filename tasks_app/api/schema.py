@@ -39,11 +39,13 @@ _ITEM = {
         "attempt": 1,
         "handed_ms": 1795450005994,
         "published_ms": 1795450006000,
+        "begun_ms": 1795450006003,
+        "mapped_ms": 1795450006030,
+        "step_ms": 4.2,
         "result_ms": 1795450006038,
         "lag_ms": 38.4,
         "late": False,
         "missed": 0,
-        "step_ms": 4.2,
     },
 }
 ITEM = OpenApiExample("A result", value=_ITEM, status_codes=["200"])

@@ -81,7 +81,7 @@ export interface components {
             numbers: components["schemas"]["Numbers"];
             meta: components["schemas"]["Meta"];
         };
-        /** @description When a result was made, and how late; ``missed`` counts snapshots trimmed from the bus unread. */
+        /** @description When a result was made, and how late: wall times in ms since 1970, UTC. */
         Meta: {
             seq: number;
             feed: string;
@@ -89,11 +89,18 @@ export interface components {
             /** @description When the snapshot's last row was handed to the feed */
             handed_ms: number;
             published_ms: number;
+            /** @description When an executor began with it */
+            begun_ms: number;
+            /** @description When its columns were on the driver */
+            mapped_ms: number;
+            /** @description What the processor's last stretch took */
+            step_ms: number;
             result_ms: number;
+            /** @description From publishing to the result */
             lag_ms: number;
             late: boolean;
+            /** @description Snapshots since the task's start that were trimmed from the bus unread */
             missed: number;
-            step_ms: number;
         };
         /** @description What a stream processor says of one snapshot: the same at every replay. Times in ms since 1970, UTC. */
         Numbers: {

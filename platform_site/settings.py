@@ -124,6 +124,7 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_CALLABLE = "tasks_app.api.problems.locked_out"
+AXES_DISABLE_ACCESS_LOG = True  # the audit has it
 AXES_VERBOSE = False
 KNOX_TOKEN_MODEL = "tasks_app.ApiToken"
 REST_KNOX = {"AUTH_HEADER_PREFIX": "Bearer", "TOKEN_PREFIX": "lsp_"}

@@ -11,13 +11,14 @@ from django.conf import settings
 TAIL_BYTES = 2**20
 DOWNLOAD_BYTES = 16 * 2**20
 _HIDDEN = "***"
+# Each begins with a word and is bounded behind it: a log of any content is masked in linear time.
 _SECRETS = (
-    re.compile(r"(?P<keep>[a-zA-Z][\w+.-]*://[^\s:/@]*:)[^\s/]+(?=@)"),  # user:password@ of a URL
-    re.compile(r"(?P<keep>\bBearer\s+)[\w.~+/=-]+", re.IGNORECASE),
-    re.compile(r"(?P<keep>\blsp_)\w+"),
+    re.compile(r"(?P<keep>://[^\s:/@]{0,200}:)[^\s/]{1,500}(?=@)"),  # user:password@ of a URL
+    re.compile(r"(?P<keep>lsp_)\w+"),
+    re.compile(r"(?P<keep>[Bb]earer {1,3})[\w.~+/=-]+"),
     re.compile(
-        r"(?P<keep>[\w.-]*(?:password|passwd|secret|token|api[_-]?key|credential)[\w.-]*[\"']?\s*[=:]\s*)"
-        r"(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s\"',;&)}]+)",
+        r"(?P<keep>(?:password|passwd|secret|token|api[_-]?key|credential)[\w.-]{0,40}[\"']?\s{0,3}[=:]\s{0,3})"
+        r"(?:\"[^\"\n]{0,500}\"|'[^'\n]{0,500}'|[\"']?[^\s\"',;&)}]+)",
         re.IGNORECASE,
     ),
 )

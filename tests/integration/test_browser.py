@@ -7,26 +7,28 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from platform_process import PASSWORD, ROOT, Platform, wait_for
 from test_life import simulate
 
 
-@pytest.mark.timeout(240)
-def test_a_person_starts_a_run_sees_it_move_changes_k_and_stops_it(own_platform: Platform, tmp_path: Path) -> None:
-    simulate(own_platform, "shown", every_s=0.5)
+def in_browser(script: str, *arguments: str) -> dict[str, Any]:
+    """Run a script of frontend/e2e and return what it saw."""
     node = os.environ.get("PLATFORM_NODE") or shutil.which("node")
     assert node, "Node is brought by bin/test"
     done = subprocess.run(
-        [node, "e2e/live.mjs", own_platform.url, "operator", PASSWORD, str(tmp_path)],
-        cwd=ROOT / "frontend",
-        capture_output=True,
-        text=True,
-        timeout=200,
+        [node, f"e2e/{script}", *arguments], cwd=ROOT / "frontend", capture_output=True, text=True, timeout=200
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    seen = json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.timeout(240)
+def test_a_person_starts_a_run_sees_it_move_changes_k_and_stops_it(own_platform: Platform, tmp_path: Path) -> None:
+    simulate(own_platform, "shown", every_s=0.5)
+    seen = in_browser("live.mjs", own_platform.url, "operator", PASSWORD, str(tmp_path))
     assert seen["simulated"] is True
     assert seen["moved"]["to"] > seen["moved"]["from"]
     assert seen["clusters"] == 3
@@ -36,3 +38,15 @@ def test_a_person_starts_a_run_sees_it_move_changes_k_and_stops_it(own_platform:
     assert [task["status"] for task in tasks] == ["Stopped"]
     assert tasks[0]["created_by"] == "operator"
     wait_for("its processes gone", lambda: not own_platform.members(f"{tasks[0]['id']}."), 5)
+
+
+@pytest.mark.timeout(240)
+def test_an_operator_starts_watches_and_stops_a_task_in_the_admin(platform: Platform, tmp_path: Path) -> None:
+    simulate(platform, "administered", every_s=0.5)
+    body = {"processor": "stock_avg", "feed": "administered", "start": False}
+    task = platform.http.post("/api/tasks", json=body).json()["id"]
+    seen = in_browser("admin.mjs", platform.url, "operator", PASSWORD, str(task), str(tmp_path))
+    assert seen["before"] == "Initial" and seen["startedLive"] and seen["stoppedLive"]
+    assert seen["colour"] == "rgb(4, 120, 87)" and seen["events"] >= 6
+    assert seen["problems"] == []
+    assert platform.task(task)["reason"] == "seen in the admin"

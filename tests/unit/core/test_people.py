@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -145,3 +146,10 @@ def test_a_key_is_forgotten_after_a_day_and_a_refused_creation_keeps_none() -> N
 )
 def test_secrets_are_masked(text: str, shown: str) -> None:
     assert logs.mask(text) == shown
+
+
+@pytest.mark.parametrize("word", ["x", "token", "://a:", 'password="', "seq=1 "])
+def test_a_mebibyte_of_anything_is_masked_in_a_moment(word: str) -> None:
+    began = time.process_time()
+    logs.mask(word * (2**20 // len(word)))
+    assert time.process_time() - began < 4, "quadratic expressions take minutes"

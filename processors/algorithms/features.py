@@ -63,32 +63,53 @@ def quotes(price: Array, bid: Array, ask: Array, bid_size: Array, ask_size: Arra
     )
 
 
-def build(stocks: Stocks, lags: Array, kind: Array, volume: Array, quoted: Quotes, *, trade_sign: bool) -> Array:
+@dataclass(frozen=True)
+class Scales:
+    """What features are measured by, each of shape (N,): σ and the price step in bp, the share Z of unchanged
+    intervals, the mean volume in shares."""
+
+    sigma: Array
+    tick: Array
+    still: Array
+    volume: Array
+
+
+def scales(stocks: Stocks) -> Scales:
+    """Return the scales of every stock as of now."""
+    price = stocks["price"]
+    tick = np.divide(stocks["tick_size"] * BP, price, out=np.zeros(len(price)), where=price > 0)
+    return Scales(memory.sigma_bp(stocks), tick, memory.unchanged_share(stocks), memory.mean_volume(stocks))
+
+
+def build(
+    stocks: Stocks, by: Scales, lags: Array, kind: Array, volume: Array, quoted: Quotes, *, trade_sign: bool
+) -> Array:
     """Return the features, float32 of shape (F, N), clipped to ± 8 σ, not yet demeaned.
 
     ``lags`` holds r0 and r1 in bp, shape (2, N); ``kind`` the tick type (1, −1, 0), ``volume`` shares.
     """
-    sigma = memory.sigma_bp(stocks)
-    still = memory.unchanged_share(stocks) - 0.5
-    tau = np.minimum(tick_bp(stocks) / sigma, LARGEST_TAU)
-    r0, r1 = lags
-    d3, d10 = trends(stocks)
-    usual = memory.mean_volume(stocks)
-    root = np.sqrt(np.divide(volume, usual, out=np.ones(len(usual)), where=usual > 0))
+    sigma, still = by.sigma.astype(np.float32), (by.still - 0.5).astype(np.float32)
+    tau = np.minimum((by.tick / by.sigma).astype(np.float32), LARGEST_TAU)
+    root = np.sqrt(np.divide(volume, by.volume, out=np.ones(len(sigma)), where=by.volume > 0)).astype(np.float32)
     root = np.minimum(root, LARGEST_VOLUME_ROOT)
-    leaning = sigma * quoted.imbalance
-    spread = np.minimum(quoted.spread / sigma, WIDEST_SPREAD)
-    rows = [r0, r1, d3, d10, tau * r0, tau * d10, still * r0, stocks["last_move"]]
+    r0, r1, d3, d10, last_move, kind, mid, micro, imbalance, spread = (
+        values.astype(np.float32)
+        for values in (
+            *lags, *trends(stocks), stocks["last_move"], kind, quoted.mid, quoted.micro, quoted.imbalance, quoted.spread,
+        )
+    )  # fmt: skip
+    leaning = sigma * imbalance
+    spread = np.minimum(spread / sigma, WIDEST_SPREAD)
+    rows = [r0, r1, d3, d10, tau * r0, tau * d10, still * r0, last_move]
     if trade_sign:
         sign = sigma * kind
         rows += [sign, sign * root, sign * tau]
     else:
         rows += [r0 * (root - 1.0)]
-    rows += [quoted.mid, quoted.micro, leaning, still * quoted.mid, spread * quoted.mid, tau * leaning]
+    rows += [mid, micro, leaning, still * mid, spread * mid, tau * leaning]
+    x = np.stack(rows)
     limit = CLIP_SIGMA * sigma
-    x = np.empty((len(rows), len(sigma)), dtype=np.float32)
-    for place, values in enumerate(rows):
-        x[place] = np.clip(values, -limit, limit)
+    np.clip(x, -limit, limit, out=x)
     np.copyto(x, 0.0, where=np.isnan(x))
     return x
 
@@ -97,9 +118,3 @@ def trends(stocks: Stocks) -> tuple[Array, Array]:
     """Return d3 and d10 in bp, 0 where a session has just begun."""
     fast, slow = ((stocks["log_price"] - stocks[name]) * BP for name in ("fast", "slow"))
     return np.where(np.isnan(fast), 0.0, fast), np.where(np.isnan(slow), 0.0, slow)
-
-
-def tick_bp(stocks: Stocks) -> Array:
-    """Return the price step of each stock in bp of its price; 0 for one without a price."""
-    price = stocks["price"]
-    return np.divide(stocks["tick_size"] * BP, price, out=np.zeros(len(price)), where=price > 0)

@@ -46,31 +46,39 @@ def grow(state: State, stocks: int) -> None:
     state["label"] = np.concatenate([state["label"], np.full(more, NONE)])
 
 
-def advance(state: State, points: Array, usable: Array, k: int, snapshot: int, settings: Settings) -> list[int] | None:
-    """Assign the usable stocks anew, from the centres so far, and move the centres.
+def refits(state: State, k: int, stocks: int, snapshot: int) -> bool:
+    """Say whether the next ``advance`` with as many stocks fits the clusters anew, for which it wants all stocks."""
+    return _bounded(k, stocks) != len(state["ids"]) or snapshot in REFITS
 
-    ``points`` holds the usable stocks' features, ``usable`` is a mask over all; stocks that are not usable keep their
-    cluster. ``k`` is bounded by a quarter of the stocks. After a refit returns, for each cluster now, the place of the
-    one it goes on from (NONE: a new one); None without one.
+
+def _bounded(k: int, stocks: int) -> int:
+    return min(k, stocks // SMALLEST) or 1
+
+
+def advance(state: State, points: Array, rows: Array, k: int, snapshot: int, settings: Settings) -> list[int] | None:
+    """Assign the stocks at ``rows`` anew, from the centres so far, and move the centres.
+
+    ``points`` holds their features; other stocks keep their cluster. ``k`` is bounded by a quarter of the stocks.
+    After a refit returns, for each cluster now, the place of the one it goes on from (NONE: a new one); None without.
     """
-    k = min(k, len(points) // SMALLEST) or 1
     origin = None
-    if k != len(state["ids"]) or snapshot in REFITS:
-        origin = _refit(state, points, usable, k, np.random.default_rng([settings.seed, snapshot]))
-    labels = clustering.assign(points, state["centres"], state["label"][usable])
+    if refits(state, k, len(rows), snapshot):
+        random = np.random.default_rng([settings.seed, snapshot])
+        origin = _refit(state, points, rows, _bounded(k, len(rows)), random)
+    labels = clustering.assign(points, state["centres"], state["label"][rows])
     if settings.decay is None:
         state["centres"] = clustering.means(points, labels, state["centres"])
     else:
         state["centres"], state["weights"] = clustering.decayed_update(
             state["centres"], state["weights"], points, labels, settings.decay
         )
-    state["label"][usable] = labels
+    state["label"][rows] = labels
     return origin
 
 
-def _refit(state: State, points: Array, usable: Array, k: int, rng: np.random.Generator) -> list[int]:
-    centres, labels = clustering.fit(points, k, rng)
-    origin = clustering.match(state["label"][usable], labels, len(state["ids"]), k)
+def _refit(state: State, points: Array, rows: Array, k: int, random: np.random.Generator) -> list[int]:
+    centres, labels = clustering.fit(points, k, random)
+    origin = clustering.match(state["label"][rows], labels, len(state["ids"]), k)
     ids = []
     for old in origin:
         ids.append(state["ids"][old] if old != NONE else state["next_id"])
@@ -78,7 +86,7 @@ def _refit(state: State, points: Array, usable: Array, k: int, rng: np.random.Ge
     state["ids"], state["centres"] = ids, centres
     state["weights"] = np.bincount(labels, minlength=k).astype(float)
     state["label"][:] = NONE
-    state["label"][usable] = labels
+    state["label"][rows] = labels
     return origin
 
 

@@ -61,7 +61,7 @@ def forecast(state: dict[str, Array], point: Array, tick: Array, still: Array) -
 
 def _level(still: Array) -> Array:
     """Return the first of STILL_BELOW that a stock is below; the last holds every stock."""
-    return np.minimum(np.searchsorted(STILL_BELOW, still, side="right"), len(STILL_BELOW) - 1)
+    return sum((still >= share).astype(np.int8) for share in STILL_BELOW[:-1])
 
 
 def learn(state: dict[str, Array], y: Array, point: Array, tick: Array, still: Array) -> None:

@@ -50,25 +50,32 @@ def advance(
 ) -> None:
     """Take in the real rows of a snapshot. ``real`` is a mask; ``returns_bp`` NaN where there is no return;
     ``decimals`` the number of decimals that each price needs."""
-    log_price = np.log(price, where=real, out=np.full(len(price), np.nan))
+    log_price = np.log(price, where=real, out=np.zeros(len(price)))
     np.copyto(stocks["price"], price, where=real)
     np.copyto(stocks["log_price"], log_price, where=real)
     for name, alpha in (("fast", FAST_ALPHA), ("slow", SLOW_ALPHA)):
-        held = stocks[name]
-        begun = np.where(np.isnan(held), log_price, held)
-        np.copyto(held, begun + alpha * (log_price - begun), where=real)
+        np.copyto(stocks[name], log_price, where=real & np.isnan(stocks[name]))
+        _move(stocks[name], log_price, alpha * real)
     rows = np.flatnonzero(real)
     stocks["decimals"][decimals[rows].astype(int), rows] += 1
     moved = real & ~np.isnan(returns_bp)
     r = np.where(moved, returns_bp, 0.0)
+    volume, amount = np.where(moved, volume, 0.0), np.where(moved, amount, 0.0)
     flat = r == 0.0
     np.copyto(stocks["last_move"], r, where=~flat)
     for alpha, values in (
-        (RETURN_ALPHA, {"square_s": r * r, "flat_s": flat, "volume_s": volume, "return_w": 1.0}),
-        (BEHAVIOUR_ALPHA, {"move_s": np.abs(r), "still_s": flat, "turnover_s": amount, "behaviour_w": 1.0}),
+        (RETURN_ALPHA * moved, {"square_s": r * r, "flat_s": flat, "volume_s": volume, "return_w": 1.0}),
+        (BEHAVIOUR_ALPHA * moved, {"move_s": np.abs(r), "still_s": flat, "turnover_s": amount, "behaviour_w": 1.0}),
     ):
         for name, value in values.items():
-            np.copyto(stocks[name], (1 - alpha) * stocks[name] + alpha * value, where=moved)
+            _move(stocks[name], value, alpha)
+
+
+def _move(held: Array, value: Array | float, alpha: Array) -> None:
+    """Let an average go to a value by α, in place; α is 0 where there is nothing new."""
+    step = value - held
+    step *= alpha
+    held += step
 
 
 def _mean(total: Array, weight: Array) -> Array:
@@ -122,14 +129,10 @@ def decimals_of(price: Array) -> Array:
     return found
 
 
-def behaviour(stocks: Stocks) -> Array:
-    """Return how each stock behaves, shape (N, 3): log mean |return| in bp, share of unchanged intervals, log mean
-    turnover. NaN rows for stocks without a return so far."""
-    weight = np.where(stocks["behaviour_w"] > 0, stocks["behaviour_w"], np.nan)
-    return np.column_stack(
-        [
-            np.log(stocks["move_s"] / weight + 0.01),
-            stocks["still_s"] / weight,
-            np.log1p(stocks["turnover_s"] / weight),
-        ]
-    )
+def behaviour(stocks: Stocks, rows: Array) -> Array:
+    """Return how some stocks, each with a return at least, behave, shape (n, 3): log mean |return| in bp, share of
+    unchanged intervals, log mean turnover."""
+    move, still, turnover, weight = (
+        stocks[name][rows] for name in ("move_s", "still_s", "turnover_s", "behaviour_w")
+    )  # fmt: skip
+    return np.column_stack([np.log(move / weight + 0.01), still / weight, np.log1p(turnover / weight)])

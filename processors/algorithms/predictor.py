@@ -17,6 +17,8 @@ Array = np.ndarray
 State = dict[str, Any]
 Kind = Literal["hierarchical", "rls", "sgd"]
 
+LEARN_AT_MOST = 25_000  # rows of one interval
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -91,7 +93,7 @@ def rearrange(state: State, settings: Settings, origin: list[int]) -> None:
 def forecast(state: State, settings: Settings, given: Inputs) -> None:
     """Open a forecast for each stock of ``given.where``."""
     if settings.kind == "hierarchical":
-        x = given.x - given.x[:, given.where].mean(axis=1, keepdims=True) if given.where.any() else given.x
+        x = given.x - means(given.x, given.where)[:, None]
         raw = hierarchical.components(state["model"], x, given.cluster, given.market)
         ungated = hierarchical.combine(state["model"], raw, given.cluster)
     else:
@@ -115,6 +117,11 @@ def forecast(state: State, settings: Settings, given: Inputs) -> None:
     )
 
 
+def means(x: Array, where: Array) -> Array:
+    """Return the mean of each row over the columns of a mask, shape (F,); 0 where it is empty."""
+    return x @ where.astype(x.dtype) / max(np.count_nonzero(where), 1)
+
+
 # ---- the truth has come
 
 
@@ -136,10 +143,9 @@ def learn(state: State, settings: Settings, returns: Array, real: Array) -> Arra
     if not len(rows):
         return rows
     y, issued = returns[rows], issued_at(state, rows)
-    scores.learn(state["score"], scores.interval_sums(y, issued))
-    _learn_model(state, settings, rows, y)
     gate.learn(state["gate"], rows, y, state["ungated"][rows])
-    median.learn(state["experts"], y, issued.point, state["tick"][rows], state["still"][rows])
+    _learn_together(state, settings, rows[_turn(state, len(rows))], returns)
+    scores.learn(state["score"], scores.interval_sums(y, issued))
     band.learn(state["band"], rows, band.missed(y - issued.point, issued.half))
     return rows
 
@@ -147,6 +153,19 @@ def learn(state: State, settings: Settings, returns: Array, real: Array) -> Arra
 def issued_at(state: State, rows: Array) -> scores.Issued:
     """Return the open forecasts of some stocks, as they were issued."""
     return scores.Issued(state["point"][rows], state["median"][rows], state["half"][:, rows], state["sigma"][rows])
+
+
+def _turn(state: State, count: int) -> slice:
+    """Return which rows teach the model and the experts: all, or in a market of tens of thousands every n-th in turn,
+    which is more than enough for what all stocks share."""
+    turns = -(-count // LEARN_AT_MOST)
+    return slice(int(state["score"]["seen"][0]) % turns, None, turns)
+
+
+def _learn_together(state: State, settings: Settings, rows: Array, returns: Array) -> None:
+    y = returns[rows]
+    _learn_model(state, settings, rows, y)
+    median.learn(state["experts"], y, state["point"][rows], state["tick"][rows], state["still"][rows])
 
 
 def _learn_model(state: State, settings: Settings, rows: Array, y: Array) -> None:

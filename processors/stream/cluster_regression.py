@@ -23,6 +23,7 @@ State = dict[str, Any]
 QUOTED = ("mid", "micro", "imbalance", "spread")
 SILHOUETTE_EVERY = 10  # snapshots
 GRID_EVERY = 20
+GROUP_AT_MOST = 2_000  # stocks per snapshot
 
 
 class ClusterRegressionParams(Params):
@@ -172,61 +173,65 @@ def _meet_truth(state: State, now: SnapshotView, params: ClusterRegressionParams
 
 
 def _group(state: State, now: SnapshotView, params: ClusterRegressionParams) -> None:
-    settings = grouping.Settings(params.decay if params.clustering == "streaming_kmeans" else None, params.seed)
-    usable, points = _points(state, now, params.features)
-    if not usable.any():
-        return
+    """Carry on the clusters on the screen, and those that share coefficients."""
+    decay = params.decay if params.clustering == "streaming_kmeans" else None
     before = list(state["groups"]["ids"])
-    grouping.leave(state["groups"], now.present)
-    origin = grouping.advance(state["groups"], points, usable, params.k, state["snapshots"], settings)
+    origin = _regroup(state, "groups", now, params.features, params.k, grouping.Settings(decay, params.seed))
     if origin is not None:
         state["events"] += _events(before, state["groups"]["ids"])
-        _follow_refit(state, origin, params)
-    if state["silhouette"] is None or state["snapshots"] % SILHOUETTE_EVERY == 0:
-        score = clustering.silhouette(points, state["groups"]["label"][usable])
-        state["silhouette"] = None if score is None else round(score, 4)
+        cluster_price.rearrange(state["clusters"], origin)
     if params.regression == "hierarchical":
-        if params.features != "behaviour":
-            usable, points = _points(state, now, "behaviour")
-        _group_coefficients(state, now, usable, points, params)
-
-
-def _group_coefficients(
-    state: State, now: SnapshotView, usable: np.ndarray, points: np.ndarray, params: ClusterRegressionParams
-) -> None:
-    """Carry on the clusters that share coefficients, apart from those on the screen."""
-    group, k = state["coefficient_groups"], params.coefficient_clusters
-    grouping.leave(group, now.present)
-    origin = grouping.advance(group, points, usable, k, state["snapshots"], grouping.Settings(seed=params.seed))
+        k, settings = params.coefficient_clusters, grouping.Settings(seed=params.seed)
+        origin = _regroup(state, "coefficient_groups", now, "behaviour", k, settings)
     if origin is not None:
         predictor.rearrange(state["predictor"], _settings(params, state["trade_sign"]), origin)
 
 
-def _points(state: State, now: SnapshotView, which: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return which stocks can be clustered, shape (N,), and their robust z-scores."""
-    found = _clustered_by(state["stocks"], which)
-    usable = now.present & ~np.isnan(found).any(axis=1)
-    return usable, clustering.robust_z(found[usable]) if usable.any() else found[:0]
+def _regroup(
+    state: State, name: str, now: SnapshotView, which: str, k: int, settings: grouping.Settings
+) -> list[int] | None:
+    """Assign stocks anew; return what ``grouping.advance`` does."""
+    group = state[name]
+    grouping.leave(group, now.present)
+    rows = np.flatnonzero(now.present & _can_be_grouped(state["stocks"], which))
+    if not len(rows):
+        return None
+    if not grouping.refits(group, k, len(rows), state["snapshots"]):
+        rows = _turn(group, rows, state["snapshots"])
+    points = clustering.robust_z(_clustered_by(state["stocks"], which, rows))
+    origin = grouping.advance(group, points, rows, k, state["snapshots"], settings)
+    if name == "groups" and (state["silhouette"] is None or state["snapshots"] % SILHOUETTE_EVERY == 0):
+        score = clustering.silhouette(points, group["label"][rows])
+        state["silhouette"] = None if score is None else round(score, 4)
+    return origin
 
 
-def _clustered_by(stocks: memory.Stocks, which: str) -> np.ndarray:
+def _turn(group: State, rows: np.ndarray, snapshot: int) -> np.ndarray:
+    """Return the stocks whose cluster is looked at now: all, or in a market of thousands, where behaviour
+    changes over hundreds of snapshots, every n-th in turn and those that have none."""
+    turns = -(-len(rows) // GROUP_AT_MOST)
+    if turns == 1:
+        return rows
+    chosen = group["label"][rows] == clustering.NONE
+    chosen[snapshot % turns :: turns] = True
+    return rows[chosen]
+
+
+def _can_be_grouped(stocks: memory.Stocks, which: str) -> np.ndarray:
+    return stocks["behaviour_w"] > 0 if which == "behaviour" else ~np.isnan(stocks["log_price"])
+
+
+def _clustered_by(stocks: memory.Stocks, which: str, rows: np.ndarray) -> np.ndarray:
     if which == "behaviour":
-        return memory.behaviour(stocks)
+        return memory.behaviour(stocks, rows)
     if which == "price":
-        return stocks["log_price"][:, None]
-    return np.column_stack(features.trends(stocks))
+        return stocks["log_price"][rows, None]
+    return np.column_stack([trend[rows] for trend in features.trends(stocks)])
 
 
 def _events(before: list[int], after: list[int]) -> list[dict[str, Any]]:
     ended = [{"kind": "cluster_ended", "cluster": identity} for identity in before if identity not in after]
     return ended + [{"kind": "cluster_began", "cluster": identity} for identity in after if identity not in before]
-
-
-def _follow_refit(state: State, origin: list[int], params: ClusterRegressionParams) -> None:
-    """Let each cluster go on with all that the one it comes from has learned."""
-    cluster_price.rearrange(state["clusters"], origin)
-    if params.regression != "hierarchical":
-        predictor.rearrange(state["predictor"], _settings(params, state["trade_sign"]), origin)
 
 
 # ---- the next forecast
@@ -236,16 +241,16 @@ def _forecast(state: State, now: SnapshotView, params: ClusterRegressionParams) 
     """Forecast every clustered stock's return to the next snapshot; what is missing is missing, not 0."""
     stocks, group = state["stocks"], state["groups"]["label"]
     where = now.present & now.follows & ~np.isnan(now["r0"]) & (group != clustering.NONE)
-    sigma = memory.sigma_bp(stocks)
+    by = features.scales(stocks)
     hierarchical = params.regression == "hierarchical"
-    x, market = _features(state, now, where) if hierarchical else (_plain_features(stocks, now, sigma, params), None)
+    x = _features(state, now, by) if hierarchical else _plain_features(stocks, now, by.sigma, params)
     given = predictor.Inputs(
         x=x,
         cluster=state["coefficient_groups"]["label"] if hierarchical else group,
-        market=np.zeros(len(features.MARKET)) if market is None else market,
-        sigma=sigma,
-        tick=features.tick_bp(stocks),
-        still=memory.unchanged_share(stocks),
+        market=predictor.means(x[_market_rows(state)], where) if hierarchical else np.zeros(len(features.MARKET)),
+        sigma=by.sigma,
+        tick=by.tick,
+        still=by.still,
         where=where,
     )
     predictor.forecast(state["predictor"], _settings(params, state["trade_sign"]), given)
@@ -254,14 +259,16 @@ def _forecast(state: State, now: SnapshotView, params: ClusterRegressionParams) 
     cluster_price.forecast(state["clusters"], point, median, group[where])
 
 
-def _features(state: State, now: SnapshotView, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return x, shape (F, N), in bp, and the market's features: means over the stocks of ``where``."""
+def _features(state: State, now: SnapshotView, by: features.Scales) -> np.ndarray:
     said = features.Quotes(*(now.get(name) for name in QUOTED))
     lags = np.stack([now["r0"], now.get("r1")])
-    x = features.build(state["stocks"], lags, now["type"], now["volume"], said, trade_sign=state["trade_sign"])
+    trade_sign = state["trade_sign"]
+    return features.build(state["stocks"], by, lags, now["type"], now["volume"], said, trade_sign=trade_sign)
+
+
+def _market_rows(state: State) -> list[int]:
     names = features.names(state["trade_sign"])
-    means = [x[names.index(name)][where].mean() if where.any() else 0.0 for name in features.MARKET]
-    return x, np.array(means)
+    return [names.index(name) for name in features.MARKET]
 
 
 def _plain_features(

@@ -84,22 +84,22 @@ def clusters(state: State, now: SnapshotView) -> list[dict[str, Any]]:
 def stock_columns(state: State, now: SnapshotView, codes: list[pa.StringArray]) -> dict[str, Any]:
     """Return a row per stock of the snapshot: last price, its forecasts, NaN where there is none, and the bands'
     half-widths around ``forecast`` in bp."""
-    held, rows = state["predictor"], now.rows
-    open_ = held["open"][rows] & now.header.trading
+    held, pick = state["predictor"], now.pick
+    open_ = pick(held["open"]) & now.header.trading
     ids = np.array([*state["groups"]["ids"], 0])
-    price = now["price"][rows]
+    price = pick(now["price"])
     ahead = np.where(open_, price, np.nan)
     return {
         "code": pa.concat_arrays(codes),
-        "cluster": ids[state["groups"]["label"][rows]],
+        "cluster": ids[pick(state["groups"]["label"])],
         "price": price,
-        "forecast": _moved(ahead, held["point"][rows]),
-        "median": _moved(ahead, held["median"][rows]),
-        "band80_bp": held["half"][0, rows],
-        "band95_bp": held["half"][1, rows],
-        "return_bp": np.where(now.follows, now["r0"][rows], np.nan),
-        "age_s": now["age_s"][rows],
-        "fallback": held["point"][rows] == 0.0,
+        "forecast": _moved(ahead, pick(held["point"])),
+        "median": _moved(ahead, pick(held["median"])),
+        "band80_bp": pick(held["half"][0]),
+        "band95_bp": pick(held["half"][1]),
+        "return_bp": np.where(now.follows, pick(now["r0"]), np.nan),
+        "age_s": pick(now["age_s"]),
+        "fallback": pick(held["point"]) == 0.0,
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -60,35 +60,47 @@ class SnapshotView:
             self._spread[name] = out
         return values if self._whole else self._spread[name]
 
+    def pick(self, values: Array) -> Array:
+        """Return what an array over all stocks of the state says of the snapshot's, in its order; not to be changed."""
+        return values if self._whole else values[self.rows]
+
     def get(self, name: str) -> Array:
         """Return a column, zeros where the feed or the window has none."""
         return self[name] if name in self._columns else np.zeros(self.count)
 
 
 class Places:
-    """Where the stocks of a snapshot stand in the state. The codes are nearly always those of the snapshot before: what
-    is kept here spares looking 100,000 of them up, and says nothing that the state does not say."""
+    """Where the stocks of a snapshot stand in the state. A slice's codes are nearly always those of the snapshot before,
+    but for a few: what is kept here spares looking 100,000 of them up, and says nothing that the state does not say."""
 
     def __init__(self) -> None:
         self._known: pa.StringArray | None = None
-        self._codes: list[pa.StringArray] = []
+        self._numbers: dict[str, int] = {}
+        self._slices: list[tuple[pa.StringArray, Array]] = []
         self._rows = np.zeros(0, dtype=np.int64)
 
     def of(self, known: pa.StringArray, codes: list[pa.StringArray]) -> tuple[pa.StringArray, Array]:
         """Return the state's codes, with new ones at their end, and the place of each of the snapshot's codes."""
-        same = self._known is known and len(codes) == len(self._codes)
-        if not (same and all(mine.equals(theirs) for mine, theirs in zip(codes, self._codes, strict=True))):
-            self._known, self._rows = _look_up(known, codes)
-            self._codes = codes
-        assert self._known is not None
-        return self._known, self._rows
+        if known is not self._known:
+            self._numbers = {code: number for number, code in enumerate(known.to_pylist())}
+            self._slices = []
+        before = [*self._slices, *[(known[:0], self._rows[:0])] * len(codes)]
+        slices = [
+            held if part.equals(held[0]) else (part, self._look_up(part, *held))
+            for part, held in zip(codes, before, strict=False)
+        ]
+        if len(self._numbers) > len(known):
+            known = pa.concat_arrays([known, pa.array(islice(self._numbers, len(known), None), pa.string())])
+        if any(new is not old for new, old in zip(slices, before, strict=False)) or len(slices) != len(self._slices):
+            self._rows = np.concatenate([rows for _, rows in slices]) if slices else self._rows[:0]
+        self._known, self._slices = known, slices
+        return known, self._rows
 
-
-def _look_up(known: pa.StringArray, codes: list[pa.StringArray]) -> tuple[pa.StringArray, Array]:
-    wanted = pa.concat_arrays(codes) if codes else known.slice(0, 0)
-    rows = pc.fill_null(pc.index_in(wanted, value_set=known), -1).to_numpy(zero_copy_only=False).astype(np.int64)
-    new = np.flatnonzero(rows < 0)
-    if not len(new):
-        return known, rows
-    rows[new] = len(known) + np.arange(len(new))
-    return pa.concat_arrays([known, wanted.take(pa.array(new))]), rows
+    def _look_up(self, codes: pa.StringArray, before: pa.StringArray, rows: Array) -> Array:
+        """Return the places of a slice's codes, by those that it had before; give new codes their place."""
+        at = pc.fill_null(pc.index_in(codes, value_set=before), -1).to_numpy(zero_copy_only=False)
+        found = rows[at] if len(rows) else np.zeros(len(codes), dtype=np.int64)
+        others = np.flatnonzero(at < 0)
+        for place, code in zip(others, codes.take(pa.array(others)).to_pylist(), strict=True):
+            found[place] = self._numbers.setdefault(code, len(self._numbers))
+        return found

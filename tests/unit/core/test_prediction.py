@@ -175,7 +175,8 @@ def test_features_are_those_of_the_recipe() -> None:
     said = features.quotes(*(np.array([value]) for value in (10.02, 10.01, 10.03, 300.0, 100.0)))
     assert said.imbalance[0] == 0.5 and said.mid[0] == pytest.approx(0.0, abs=1e-9)
     assert said.micro[0] == pytest.approx(np.log(10.025 / 10.02) * 1e4)
-    x = features.build(stocks, np.array([[19.98], [np.nan]]), row, 1200 * row, said, trade_sign=True)
+    by, lags = features.scales(stocks), np.array([[19.98], [np.nan]])
+    x = features.build(stocks, by, lags, row, 1200 * row, said, trade_sign=True)
     of = dict(zip(features.names(True), x[:, 0], strict=True))
     sigma = memory.sigma_bp(stocks)[0]
     tau = (0.01 / 10.02 * 1e4) / sigma
@@ -203,6 +204,7 @@ def test_features_are_clipped_at_eight_sigma() -> None:
     row = np.ones(1)
     memory.advance(stocks, np.array([True]), 10 * row, row, row, row, memory.decimals_of(10 * row))
     said = features.Quotes(*np.zeros((4, 1)))
-    x = features.build(stocks, np.array([[-3_000.0], [3_000.0]]), row, row, said, trade_sign=False)
+    by, lags = features.scales(stocks), np.array([[-3_000.0], [3_000.0]])
+    x = features.build(stocks, by, lags, row, row, said, trade_sign=False)
     limit = 8 * memory.sigma_bp(stocks)[0]
     assert (x[0, 0], x[1, 0]) == (pytest.approx(-limit), pytest.approx(limit))

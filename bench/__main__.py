@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+
+from processors.environment import COMPUTING
 
 BENCHMARKS = {
     "live": "bench.live",
@@ -14,10 +17,15 @@ BENCHMARKS = {
 }
 
 
+ALONE = ("quality", "floor")  # these fold in this process
+
+
 def main(argv: list[str]) -> int:
     if not argv or argv[0] not in BENCHMARKS:
         sys.stderr.write(f"bin/bench {' '.join(argv[:1])}: expected one of {', '.join(BENCHMARKS)}, then its options\n")
         return 2
+    if argv[0] in ALONE and not COMPUTING.items() <= os.environ.items():
+        os.execve(sys.executable, [sys.executable, "-m", "bench", *argv], {**os.environ, **COMPUTING})
     importlib.import_module(BENCHMARKS[argv[0]]).main(argv[1:])
     return 0
 

@@ -6,7 +6,6 @@ The same functions as live, on a made-up market: what the engine's own time can 
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections import deque
 
@@ -80,10 +79,3 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args(argv)
     tell(measure(args.codes, args.snapshots, args.warmup), as_json=args.json)
-
-
-if __name__ == "__main__":
-    import sys
-
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    main(sys.argv[1:])

@@ -283,7 +283,3 @@ def main(argv: list[str]) -> None:
             tell(null_figures(args.files[0], given, args.seeds), as_json=args.json)
     except SourceError as error:
         sys.exit(f"bin/bench quality: {error}")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -105,6 +105,7 @@ class Window:
     codes: pa.StringArray
     columns: Mapping[str, np.ndarray]
     headers: tuple[Header, ...]
+    newest: Mapping[str, np.ndarray]  # the last row of each of ``columns``, shape (n,), without the cost of the others
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from processors.environment import COMPUTING
+
 ROOT = Path(__file__).resolve().parent.parent
 _MAIN = "org.apache.spark.api.python.PythonGatewayServer"
 _LOOK_EVERY_S = 0.01
@@ -55,10 +57,6 @@ MODULE_OPTIONS = (
 # A small, short-lived heap, and no second compiler: on two cores it would take its time from the batches.
 SMALL_JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xss2m", "-XX:-UsePerfData")
 
-# Let a Python process of NumPy's arrays keep the memory that it frees: to get it back page by page from the kernel took
-# a tenth of a fold of 100,000 stocks. Read by glibc when a process starts.
-KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(256 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(512 * 2**20)}
-
 
 class JvmDidNotStart(Exception):
     """The JVM ended before it told where it listens; the log above has its own words."""
@@ -77,7 +75,7 @@ def start(memory_mb: int, more: Sequence[str] = ()) -> Jvm:
     choose_python(local=True)
     told = Path(tempfile.mkdtemp(prefix="jvm-")) / "connection"
     environment = {
-        **{name: value for name, value in os.environ.items() if name not in KEEP_MEMORY},
+        **{name: value for name, value in os.environ.items() if name not in COMPUTING},
         "SPARK_HOME": str(spark_home()),
         "SPARK_CONNECT_MODE": "0",
         "SPARK_LOCAL_IP": "127.0.0.1",

@@ -137,7 +137,26 @@ def align(headers: Sequence[Header], batches: Sequence[pa.RecordBatch]) -> Windo
     """Return the batches, oldest first, as one window on the codes of the last."""
     codes = batches[-1].column("code")
     rows = [_rows_of(codes, batch.column("code")) for batch in batches[:-1]] + [None]
-    return Window(codes, _Stacked(batches, rows), tuple(headers))
+    return Window(codes, _Stacked(batches, rows), tuple(headers), _Newest(batches[-1]))
+
+
+class _Newest(Mapping[str, np.ndarray]):
+    """A batch's columns but ``code``, as arrays."""
+
+    def __init__(self, batch: pa.RecordBatch):
+        self._batch = batch
+        self._names = [name for name in batch.schema.names if name != "code"]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._batch.column(name).to_numpy(zero_copy_only=False)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 class _Stacked(Mapping[str, np.ndarray]):

@@ -26,8 +26,8 @@ import structlog
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections
 
-from processors import gateway
 from processors.bus import connect
+from processors.environment import COMPUTING
 from processors.scratch import scratch_path
 from processors.snapshot import FeedSpec
 from tasks_app import lifecycle, logs, results
@@ -165,10 +165,8 @@ class Supervisor:
         environment = {
             **os.environ,
             "PLATFORM_TASK": f"{self.task.pk}.{self.task.attempt}",
-            "OMP_NUM_THREADS": "1",  # one order of summation, whatever the machine
-            "OPENBLAS_NUM_THREADS": "1",
             "PYTHONUNBUFFERED": "1",
-            **gateway.KEEP_MEMORY,
+            **COMPUTING,
         }
         self._own_results()
         with log_path.open("ab") as log_file:

@@ -95,7 +95,8 @@ def build(
     r0, r1, d3, d10, last_move, kind, mid, micro, imbalance, spread = (
         values.astype(np.float32)
         for values in (
-            *lags, *trends(stocks), stocks["last_move"], kind, quoted.mid, quoted.micro, quoted.imbalance, quoted.spread,
+            *lags, *trends(stocks), stocks["last_move"], kind,
+            quoted.mid, quoted.micro, quoted.imbalance, quoted.spread,
         )
     )  # fmt: skip
     leaning = sigma * imbalance

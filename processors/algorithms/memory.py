@@ -45,19 +45,14 @@ def start_session(stocks: Stocks) -> None:
     stocks["last_move"][:] = 0.0
 
 
-def advance(
-    stocks: Stocks, real: Array, price: Array, returns_bp: Array, volume: Array, amount: Array, decimals: Array
-) -> None:
-    """Take in the real rows of a snapshot. ``real`` is a mask; ``returns_bp`` NaN where there is no return;
-    ``decimals`` the number of decimals that each price needs."""
+def advance(stocks: Stocks, real: Array, price: Array, returns_bp: Array, volume: Array, amount: Array) -> None:
+    """Take in the real rows of a snapshot. ``real`` is a mask; ``returns_bp`` NaN where there is no return."""
     log_price = np.log(price, where=real, out=np.zeros(len(price)))
     np.copyto(stocks["price"], price, where=real)
     np.copyto(stocks["log_price"], log_price, where=real)
     for name, alpha in (("fast", FAST_ALPHA), ("slow", SLOW_ALPHA)):
         np.copyto(stocks[name], log_price, where=real & np.isnan(stocks[name]))
         _move(stocks[name], log_price, alpha * real)
-    rows = np.flatnonzero(real)
-    stocks["decimals"][decimals[rows].astype(int), rows] += 1
     moved = real & ~np.isnan(returns_bp)
     r = np.where(moved, returns_bp, 0.0)
     volume, amount = np.where(moved, volume, 0.0), np.where(moved, amount, 0.0)
@@ -109,15 +104,17 @@ def mean_volume(stocks: Stocks) -> Array:
     return _mean(stocks["volume_s"], stocks["return_w"])
 
 
-def infer_tick_sizes(stocks: Stocks) -> None:
-    """Set each stock's price step in currency: the coarsest power of ten that 95 % of its prices lie on, no coarser
-    than that of the median stock (a price of 2.70 does not tell 0.1 from 0.01)."""
+def learn_grid(stocks: Stocks, real: Array, decimals: Array) -> None:
+    """Take in how many decimals the real rows' prices need, and set each stock's price step in currency: the coarsest
+    power of ten that 95 % of its prices lie on, no coarser than that of the median stock (a price of 2.70 does not
+    tell 0.1 from 0.01)."""
+    rows = np.flatnonzero(real)
+    stocks["decimals"][decimals[rows].astype(int), rows] += 1
     counts = np.cumsum(stocks["decimals"], axis=0)
     seen = counts[-1] > 0
     if seen.any():
         own = np.argmax(counts >= GRID_SHARE * counts[-1], axis=0)
-        usual = int(np.median(own[seen]))
-        stocks["tick_size"] = 10.0 ** -np.maximum(own, usual)
+        stocks["tick_size"] = 10.0 ** -np.maximum(own, int(np.median(own[seen])))
 
 
 def decimals_of(price: Array) -> Array:

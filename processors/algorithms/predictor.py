@@ -17,7 +17,8 @@ Array = np.ndarray
 State = dict[str, Any]
 Kind = Literal["hierarchical", "rls", "sgd"]
 
-LEARN_AT_MOST = 25_000  # rows of one interval
+# Rows of one interval that teach the model, and those on which the experts of the median rule are compared.
+LEARN_AT_MOST, PLAY_AT_MOST = 25_000, 2_500
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,8 @@ def learn(state: State, settings: Settings, returns: Array, real: Array) -> Arra
         return rows
     y, issued = returns[rows], issued_at(state, rows)
     gate.learn(state["gate"], rows, y, state["ungated"][rows])
-    _learn_together(state, settings, rows[_turn(state, len(rows))], returns)
+    _learn_model(state, settings, rows[_turn(state, len(rows), LEARN_AT_MOST)], returns)
+    _learn_experts(state, rows[_turn(state, len(rows), PLAY_AT_MOST)], returns)
     scores.learn(state["score"], scores.interval_sums(y, issued))
     band.learn(state["band"], rows, band.missed(y - issued.point, issued.half))
     return rows
@@ -155,20 +157,18 @@ def issued_at(state: State, rows: Array) -> scores.Issued:
     return scores.Issued(state["point"][rows], state["median"][rows], state["half"][:, rows], state["sigma"][rows])
 
 
-def _turn(state: State, count: int) -> slice:
-    """Return which rows teach the model and the experts: all, or in a market of tens of thousands every n-th in turn,
-    which is more than enough for what all stocks share."""
-    turns = -(-count // LEARN_AT_MOST)
+def _turn(state: State, count: int, at_most: int) -> slice:
+    """Return which of so many rows teach what all stocks share: all, or in a big market every n-th in turn."""
+    turns = -(-count // at_most)
     return slice(int(state["score"]["seen"][0]) % turns, None, turns)
 
 
-def _learn_together(state: State, settings: Settings, rows: Array, returns: Array) -> None:
+def _learn_experts(state: State, rows: Array, returns: Array) -> None:
+    median.learn(state["experts"], returns[rows], state["point"][rows], state["tick"][rows], state["still"][rows])
+
+
+def _learn_model(state: State, settings: Settings, rows: Array, returns: Array) -> None:
     y = returns[rows]
-    _learn_model(state, settings, rows, y)
-    median.learn(state["experts"], y, state["point"][rows], state["tick"][rows], state["still"][rows])
-
-
-def _learn_model(state: State, settings: Settings, rows: Array, y: Array) -> None:
     x, raw = (np.take(state[name], rows, axis=1) for name in ("x", "raw"))
     sigma, cluster = state["sigma"][rows], state["cluster"][rows]
     if settings.kind == "hierarchical":

@@ -22,7 +22,7 @@ State = dict[str, Any]
 
 QUOTED = ("mid", "micro", "imbalance", "spread")
 SILHOUETTE_EVERY = 10  # snapshots
-GRID_EVERY = 20
+GRID_EVERY = 10  # snapshots between two looks at the decimals of prices
 GROUP_AT_MOST = 2_000  # stocks per snapshot
 
 
@@ -65,14 +65,15 @@ class ClusterRegression(StreamProcessor[State]):
         return params.window
 
     def map_slice(self, window: Window, params: ClusterRegressionParams) -> Columns:
-        columns = {name: window.columns[name][-1] for name in ("price", "volume", "amount", "age_s", "type")}
-        columns["decimals"] = memory.decimals_of(columns["price"])
+        columns = {name: window.newest[name] for name in ("price", "volume", "amount", "age_s", "type")}
+        if window.headers[-1].index % GRID_EVERY == 0:
+            columns["decimals"] = memory.decimals_of(columns["price"])
         lags = lagged_returns_bp(window)
         missing = np.full(len(window.codes), np.nan)
         for lag in range(params.window - 1):
             columns[f"r{lag}"] = lags[lag] if lag < len(lags) else missing
-        if "bid" in window.columns:
-            quoted = (window.columns[name][-1] for name in QUOTE_FIELDS)
+        if "bid" in window.newest:
+            quoted = (window.newest[name] for name in QUOTE_FIELDS)
             said = features.quotes(columns["price"], *quoted)
             columns |= {name: getattr(said, name) for name in QUOTED}
         return columns
@@ -105,11 +106,9 @@ class ClusterRegression(StreamProcessor[State]):
         _meet_truth(state, now, params)
         if header.trading:
             returns = now["r0"] if now.follows else np.full(now.count, np.nan)
-            memory.advance(
-                state["stocks"], now.real, now["price"], returns, now["volume"], now["amount"], now["decimals"]
-            )
-            if state["snapshots"] % GRID_EVERY == 1 or not state["stocks"]["tick_size"].any():
-                memory.infer_tick_sizes(state["stocks"])
+            memory.advance(state["stocks"], now.real, now["price"], returns, now["volume"], now["amount"])
+            if "decimals" in now:
+                memory.learn_grid(state["stocks"], now.real, now["decimals"])
             _group(state, now, params)
             _forecast(state, now, params)
         state["last"] = mark(header)
@@ -175,46 +174,47 @@ def _meet_truth(state: State, now: SnapshotView, params: ClusterRegressionParams
 def _group(state: State, now: SnapshotView, params: ClusterRegressionParams) -> None:
     """Carry on the clusters on the screen, and those that share coefficients."""
     decay = params.decay if params.clustering == "streaming_kmeans" else None
-    before = list(state["groups"]["ids"])
-    origin = _regroup(state, "groups", now, params.features, params.k, grouping.Settings(decay, params.seed))
+    screen, shared = state["groups"], state["coefficient_groups"]
+    hierarchical = params.regression == "hierarchical"
+    wanted = [(screen, params.k), *([(shared, params.coefficient_clusters)] if hierarchical else [])]
+    before, number = list(screen["ids"]), state["snapshots"]
+    rows, points = _points(state, now, params.features, wanted)
+    if not len(rows):
+        return
+    origin = grouping.advance(screen, points, rows, params.k, number, grouping.Settings(decay, params.seed))
     if origin is not None:
-        state["events"] += _events(before, state["groups"]["ids"])
+        state["events"] += _events(before, screen["ids"])
         cluster_price.rearrange(state["clusters"], origin)
-    if params.regression == "hierarchical":
-        k, settings = params.coefficient_clusters, grouping.Settings(seed=params.seed)
-        origin = _regroup(state, "coefficient_groups", now, "behaviour", k, settings)
+    if state["silhouette"] is None or number % SILHOUETTE_EVERY == 0:
+        score = clustering.silhouette(points, screen["label"][rows])
+        state["silhouette"] = None if score is None else round(score, 4)
+    if hierarchical:
+        if params.features != "behaviour":
+            rows, points = _points(state, now, "behaviour", wanted[1:])
+        settings = grouping.Settings(seed=params.seed)
+        origin = grouping.advance(shared, points, rows, params.coefficient_clusters, number, settings)
     if origin is not None:
         predictor.rearrange(state["predictor"], _settings(params, state["trade_sign"]), origin)
 
 
-def _regroup(
-    state: State, name: str, now: SnapshotView, which: str, k: int, settings: grouping.Settings
-) -> list[int] | None:
-    """Assign stocks anew; return what ``grouping.advance`` does."""
-    group = state[name]
-    grouping.leave(group, now.present)
-    rows = np.flatnonzero(now.present & _can_be_grouped(state["stocks"], which))
-    if not len(rows):
-        return None
-    if not grouping.refits(group, k, len(rows), state["snapshots"]):
-        rows = _turn(group, rows, state["snapshots"])
-    points = clustering.robust_z(_clustered_by(state["stocks"], which, rows))
-    origin = grouping.advance(group, points, rows, k, state["snapshots"], settings)
-    if name == "groups" and (state["silhouette"] is None or state["snapshots"] % SILHOUETTE_EVERY == 0):
-        score = clustering.silhouette(points, group["label"][rows])
-        state["silhouette"] = None if score is None else round(score, 4)
-    return origin
+def _points(
+    state: State, now: SnapshotView, which: str, wanted: list[tuple[State, int]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the stocks whose cluster is looked at now, and their robust z-scores.
 
-
-def _turn(group: State, rows: np.ndarray, snapshot: int) -> np.ndarray:
-    """Return the stocks whose cluster is looked at now: all, or in a market of thousands, where behaviour
-    changes over hundreds of snapshots, every n-th in turn and those that have none."""
+    These are all of them, or in a market of thousands, where behaviour changes over hundreds of snapshots, every n-th
+    in turn and those without a cluster; all again when clusters are fitted anew.
+    """
+    stocks, number = state["stocks"], state["snapshots"]
+    for group, _ in wanted:
+        grouping.leave(group, now.present)
+    rows = np.flatnonzero(now.present & _can_be_grouped(stocks, which))
     turns = -(-len(rows) // GROUP_AT_MOST)
-    if turns == 1:
-        return rows
-    chosen = group["label"][rows] == clustering.NONE
-    chosen[snapshot % turns :: turns] = True
-    return rows[chosen]
+    if turns > 1 and not any(grouping.refits(group, k, len(rows), number) for group, k in wanted):
+        chosen = np.any([group["label"][rows] == clustering.NONE for group, _ in wanted], axis=0)
+        chosen[number % turns :: turns] = True
+        rows = rows[chosen]
+    return rows, clustering.robust_z(_clustered_by(stocks, which, rows)) if len(rows) else np.zeros((0, 1))
 
 
 def _can_be_grouped(stocks: memory.Stocks, which: str) -> np.ndarray:

@@ -51,6 +51,9 @@ class SnapshotView:
         self.present[rows] = True
         self.real = self.present & (self["age_s"] == 0)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._columns
+
     def __getitem__(self, name: str) -> Array:
         """Return a column; not to be changed."""
         values = self._columns[name]
@@ -66,12 +69,13 @@ class SnapshotView:
 
     def get(self, name: str) -> Array:
         """Return a column, zeros where the feed or the window has none."""
-        return self[name] if name in self._columns else np.zeros(self.count)
+        return self[name] if name in self else np.zeros(self.count)
 
 
 class Places:
-    """Where the stocks of a snapshot stand in the state. A slice's codes are nearly always those of the snapshot before,
-    but for a few: what is kept here spares looking 100,000 of them up, and says nothing that the state does not say."""
+    """Where the stocks of a snapshot stand in the state. A slice's codes are nearly always those of the snapshot
+    before, but for a few: what is kept here spares looking 100,000 of them up, and says nothing that the state does
+    not say."""
 
     def __init__(self) -> None:
         self._known: pa.StringArray | None = None

@@ -168,10 +168,8 @@ def test_features_are_those_of_the_recipe() -> None:
     memory.grow(stocks, 1)
     row = np.ones(1)
     for price, change in ((10.0, np.nan), (10.02, 19.98)):
-        memory.advance(
-            stocks, np.array([True]), price * row, change * row, 300 * row, row, memory.decimals_of(price * row)
-        )
-    memory.infer_tick_sizes(stocks)
+        memory.advance(stocks, np.array([True]), price * row, change * row, 300 * row, row)
+    memory.learn_grid(stocks, np.array([True]), memory.decimals_of(10.02 * row))
     said = features.quotes(*(np.array([value]) for value in (10.02, 10.01, 10.03, 300.0, 100.0)))
     assert said.imbalance[0] == 0.5 and said.mid[0] == pytest.approx(0.0, abs=1e-9)
     assert said.micro[0] == pytest.approx(np.log(10.025 / 10.02) * 1e4)
@@ -202,7 +200,7 @@ def test_features_are_clipped_at_eight_sigma() -> None:
     stocks = memory.empty()
     memory.grow(stocks, 1)
     row = np.ones(1)
-    memory.advance(stocks, np.array([True]), 10 * row, row, row, row, memory.decimals_of(10 * row))
+    memory.advance(stocks, np.array([True]), 10 * row, row, row, row)
     said = features.Quotes(*np.zeros((4, 1)))
     by, lags = features.scales(stocks), np.array([[-3_000.0], [3_000.0]])
     x = features.build(stocks, by, lags, row, row, said, trade_sign=False)

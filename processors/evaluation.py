@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from processors.algorithms import scores
 from processors.algorithms.memory import BP
+from processors.alignment import places
 from processors.contract import Header, Result
 from processors.slices import Delivery, align
 from processors.stream.snapshot_view import follows, mark
@@ -60,7 +60,8 @@ class Scorer:
         self._open = (header, result) if result.stocks else None
 
     def _score(self, before: dict, now: dict, index: int) -> None:
-        rows = _rows_of(now["code"], before["code"])
+        rows = places(now["code"], before["code"])
+        rows = np.arange(len(now["code"])) if rows is None else rows
         there = (rows >= 0) & (now["age_s"] == 0)
         at = rows[there]
         forecast = before["forecast"][at]
@@ -79,9 +80,3 @@ class Scorer:
     def table(self) -> Array:
         """Return the sums per interval, shape (T, len(SUMS))."""
         return np.array(self.sums).reshape(-1, len(scores.SUMS))
-
-
-def _rows_of(codes: pa.StringArray, among: pa.StringArray) -> Array:
-    if codes.equals(among):
-        return np.arange(len(codes))
-    return pc.fill_null(pc.index_in(codes, value_set=among), -1).to_numpy(zero_copy_only=False)

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute
 import redis
 
+from processors.alignment import places
 from processors.bus import Bus, connect
 from processors.contract import Columns, StreamProcessor, Window
 from processors.inbox import Outbox
@@ -136,7 +137,7 @@ def unpack(data: bytearray | memoryview) -> Delivery:
 def align(headers: Sequence[Header], batches: Sequence[pa.RecordBatch]) -> Window:
     """Return the batches, oldest first, as one window on the codes of the last."""
     codes = batches[-1].column("code")
-    rows = [_rows_of(codes, batch.column("code")) for batch in batches[:-1]] + [None]
+    rows = [places(codes, batch.column("code")) for batch in batches[:-1]] + [None]
     return Window(codes, _Stacked(batches, rows), tuple(headers), _Newest(batches[-1]))
 
 
@@ -180,13 +181,6 @@ class _Stacked(Mapping[str, np.ndarray]):
 
     def __len__(self) -> int:
         return len(self._names)
-
-
-def _rows_of(codes: pa.StringArray, among: pa.StringArray) -> np.ndarray | None:
-    """Return where each code stands in ``among`` (−1: nowhere); None when both are the same list, as nearly always."""
-    if codes.equals(among):
-        return None
-    return pa.compute.fill_null(pa.compute.index_in(codes, value_set=among), -1).to_numpy(zero_copy_only=False)
 
 
 def _take(batch: pa.RecordBatch, name: str, rows: np.ndarray | None) -> np.ndarray:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from processors.algorithms.memory import BP
+from processors.alignment import places
 from processors.contract import Columns, Header, Window
 
 Array = np.ndarray
@@ -89,20 +89,18 @@ class Places:
             self._numbers = {code: number for number, code in enumerate(known.to_pylist())}
             self._slices = []
         before = [*self._slices, *[(known[:0], self._rows[:0])] * len(codes)]
-        slices = [
-            held if part.equals(held[0]) else (part, self._look_up(part, *held))
-            for part, held in zip(codes, before, strict=False)
-        ]
+        slices = [(part, self._look_up(part, *held)) for part, held in zip(codes, before, strict=False)]
         if len(self._numbers) > len(known):
             known = pa.concat_arrays([known, pa.array(islice(self._numbers, len(known), None), pa.string())])
-        if any(new is not old for new, old in zip(slices, before, strict=False)) or len(slices) != len(self._slices):
-            self._rows = np.concatenate([rows for _, rows in slices]) if slices else self._rows[:0]
+        self._rows = np.concatenate([rows for _, rows in slices]) if slices else self._rows[:0]
         self._known, self._slices = known, slices
         return known, self._rows
 
     def _look_up(self, codes: pa.StringArray, before: pa.StringArray, rows: Array) -> Array:
         """Return the places of a slice's codes, by those that it had before; give new codes their place."""
-        at = pc.fill_null(pc.index_in(codes, value_set=before), -1).to_numpy(zero_copy_only=False)
+        at = places(codes, before)
+        if at is None:
+            return rows
         found = rows[at] if len(rows) else np.zeros(len(codes), dtype=np.int64)
         others = np.flatnonzero(at < 0)
         for place, code in zip(others, codes.take(pa.array(others)).to_pylist(), strict=True):

@@ -8,6 +8,7 @@ after its number, and folds on. Redis refuses a second result under the same num
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import inspect
 import json
@@ -168,6 +169,7 @@ class Engine:
     def _follow(self, session: SparkSession) -> None:
         inbox = spark.inbox(session)
         query = self._start_query(session, inbox)
+        gc.freeze()  # a whole collection would look through all that was imported, 100 ms in the middle of a fold
         log.info("query started", after_seq=self.fold.seq)
         self.context.running()
         try:

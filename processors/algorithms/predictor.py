@@ -49,6 +49,7 @@ class Inputs:
 
 def new(settings: Settings) -> State:
     """Return a forecaster of no stocks and no clusters."""
+    kept = np.float32 if settings.kind == "hierarchical" else np.float64
     return {
         "model": _new_model(settings, 0),
         "gate": gate.gate(0),
@@ -56,8 +57,8 @@ def new(settings: Settings) -> State:
         "band": band.band(0),
         "score": scores.scores(),
         "open": np.zeros(0, dtype=bool),
-        "x": np.zeros((settings.features, 0), dtype=np.float32 if settings.kind == "hierarchical" else float),
-        "raw": np.zeros((1 if settings.kind != "hierarchical" else hierarchical.COMPONENTS, 0)),
+        "x": np.zeros((settings.features, 0), dtype=kept),
+        "raw": np.zeros((hierarchical.COMPONENTS if settings.kind == "hierarchical" else 1, 0), dtype=kept),
         "half": np.zeros((band.LEVELS, 0)),
         "market": np.zeros(settings.market_features),
         "cluster": np.zeros(0, dtype=int),
@@ -94,17 +95,16 @@ def rearrange(state: State, settings: Settings, origin: list[int]) -> None:
 def forecast(state: State, settings: Settings, given: Inputs) -> None:
     """Open a forecast for each stock of ``given.where``."""
     if settings.kind == "hierarchical":
-        x = given.x - means(given.x, given.where)[:, None]
-        raw = hierarchical.components(state["model"], x, given.cluster, given.market)
+        centre = means(given.x, given.where)
+        raw = hierarchical.components(state["model"], given.x, centre, given.cluster, given.market)
         ungated = hierarchical.combine(state["model"], raw, given.cluster)
     else:
-        x = given.x
-        raw = per_cluster.components(state["model"], x, given.sigma, given.cluster)
+        raw = per_cluster.components(state["model"], given.x, given.sigma, given.cluster)
         ungated = per_cluster.combine(state["model"], raw, given.cluster)
     point = np.where(gate.is_open(state["gate"]), ungated, 0.0)
     state.update(
         open=given.where.copy(),
-        x=x,
+        x=given.x,
         raw=raw,
         ungated=ungated,
         point=point,

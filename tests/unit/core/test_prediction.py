@@ -24,9 +24,8 @@ def learned(rng: np.random.Generator, truth: Array, market: float, steps: int = 
     squared, last = 0.0, 0.0
     for step in range(steps):
         x, z = rng.normal(size=(1, stocks)), rng.normal(size=1)
-        x -= x.mean()
-        raw = hierarchical.components(state, x, cluster, z)
-        y = truth[cluster] * x[0] + market * z[0] + rng.normal(size=stocks)
+        raw = hierarchical.components(state, x, x.mean(axis=1), cluster, z)
+        y = truth[cluster] * (x[0] - x.mean()) + market * z[0] + rng.normal(size=stocks)
         if step >= steps // 2:
             squared += ((y - hierarchical.combine(state, raw, cluster)) ** 2).sum()
             last += (y**2).sum()

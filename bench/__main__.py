@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 
 from processors.environment import COMPUTING
@@ -26,6 +27,7 @@ def main(argv: list[str]) -> int:
         return 2
     if argv[0] in ALONE and not COMPUTING.items() <= os.environ.items():
         os.execve(sys.executable, [sys.executable, "-m", "bench", *argv], {**os.environ, **COMPUTING})
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # in order: what was started is stopped
     importlib.import_module(BENCHMARKS[argv[0]]).main(argv[1:])
     return 0
 

@@ -131,7 +131,11 @@ def clients(platform: Platform, task: int, count: int) -> tuple[list[float], thr
 
 def memory_mb(platform: Platform) -> float:
     """Return the proportional set size of all the platform's processes."""
-    return sum(process.memory_full_info().pss for process in platform.members()) / 2**20
+    total = 0
+    for process in platform.members():
+        with contextlib.suppress(psutil.NoSuchProcess):  # a helper of Spark's that has just ended
+            total += process.memory_full_info().pss
+    return total / 2**20
 
 
 def stop_to_gone_s(platform: Platform, task: int) -> float:

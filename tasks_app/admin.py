@@ -15,7 +15,7 @@ from django.template.response import TemplateResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from tasks_app import audit, logs, results, roles, services
+from tasks_app import audit, logs, registry, results, roles, services
 from tasks_app.models import ApiToken, AuditRecord, Feed, Processor, Task, TaskEvent
 from tasks_app.roles import May
 
@@ -162,6 +162,19 @@ class ProcessorAdmin(ReadOnly):
     list_display = ("name", "kind", "title", "class_path", "enabled", "checked_at")
     list_filter = ("kind", "enabled")
     search_fields = ("name", "title", "description")
+    actions = ["reload_all"]
+
+    def has_manage_permission(self, request: HttpRequest) -> bool:
+        return roles.may(request.user, May.MANAGE)
+
+    @admin.action(description="Reload all from processors.toml, whatever is chosen", permissions=["manage"])
+    def reload_all(self, request: HttpRequest, chosen: QuerySet[Processor]) -> None:
+        try:
+            names = services.reload_processors(user=request.user)
+        except registry.RegistryError as error:
+            self.message_user(request, f"Nothing was changed: {error}", messages.ERROR)
+        else:
+            self.message_user(request, f"Processors: {', '.join(names)}")
 
 
 @admin.register(Feed)

@@ -27,6 +27,7 @@ class Processor(models.Model):
     schema = models.JSONField(default=dict)
     live_params = models.JSONField(default=list)
     enabled = models.BooleanField(default=True)
+    code_hash = models.CharField(max_length=32, blank=True, help_text="Of the code that the last check found good")
     checked_at = models.DateTimeField(auto_now=True)
 
     class Meta:
@@ -79,6 +80,7 @@ class Task(models.Model):
     on_loss = models.CharField(
         max_length=6, default="resume", choices=[("resume", "go on with a new attempt"), ("end", "stay ended")]
     )
+    memory_mb = models.PositiveIntegerField(default=768, help_text="Heap of the attempt's JVM, if it has one")
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
@@ -125,6 +127,16 @@ class Task(models.Model):
     @property
     def stopping(self) -> bool:
         return self.stop_requested_at is not None and self.status not in ENDED
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it has been asked to start and no worker has taken it yet."""
+        return self.status == Status.INITIAL and self.queued_at is not None
+
+    @property
+    def stalled(self) -> bool:
+        """Whether it lives, but has taken no snapshot for a while although some wait."""
+        return self.status == Status.RUNNING and bool(self.progress.get("stalled"))
 
 
 class TaskEvent(models.Model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_schema_serializer
@@ -39,6 +40,11 @@ _TASK = {
     "progress": {"snapshots": 138},
     "actions": ["stop"],
     "live_params": ["k"],
+    "code_hash": "0d3f0f6b2c9a4e51",
+    "memory_mb": 768,
+    "on_loss": "resume",
+    "queue": None,
+    "stalled": False,
 }
 
 
@@ -51,6 +57,7 @@ _TASK = {
         "description": "The mean price of all stocks.",
         "schema": {"type": "object", "properties": {"window": {"type": "integer", "default": 3}}},
         "enabled": True,
+        "code_hash": "0d3f0f6b2c9a4e51",
     },
 )
 class ProcessorSerializer(serializers.ModelSerializer):
@@ -58,7 +65,18 @@ class ProcessorSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = Processor
-        fields = ["name", "kind", "title", "description", "schema", "enabled"]
+        fields = ["name", "kind", "title", "description", "schema", "enabled", "code_hash"]
+
+
+@_example("What is there now", {"processors": ["replay", "simulator", "stock_avg"]})
+class ReloadAnswer(serializers.Serializer):
+    processors = serializers.ListField(child=serializers.CharField())
+
+
+class QueueSerializer(serializers.Serializer):
+    position = serializers.IntegerField(help_text="1: the next to get a slot")
+    taken = serializers.IntegerField(help_text="slots in use")
+    slots = serializers.IntegerField(help_text="of all workers; 0: there is no worker")
 
 
 @_example("A running task", _TASK)
@@ -75,14 +93,21 @@ class TaskSerializer(serializers.ModelSerializer):
     error = serializers.SerializerMethodField()
     actions = serializers.SerializerMethodField()
     live_params = serializers.ListField(child=serializers.CharField(), source="processor.live_params")
+    queue = serializers.SerializerMethodField()
+    stalled = serializers.BooleanField(help_text="alive, but no batch although snapshots wait")
 
     class Meta:
         model = Task
         fields = [
             "id", "processor", "title", "kind", "feed", "params", "status", "stopping", "attempt", "reason", "error",
             "created_by", "created_at", "queued_at", "started_at", "running_at", "ended_at", "progress", "actions",
-            "live_params",
+            "live_params", "code_hash", "memory_mb", "on_loss", "queue", "stalled",
         ]  # fmt: skip
+
+    @extend_schema_field(QueueSerializer(allow_null=True))
+    def get_queue(self, task: Task) -> dict[str, int] | None:
+        found = services.place(task)
+        return asdict(found) if found else None
 
     def get_error(self, task: Task) -> str:
         return logs.mask(task.error)
@@ -172,6 +197,12 @@ class TaskRequest(serializers.Serializer):
     feed = serializers.CharField(required=False, allow_null=True, default=None)
     params = serializers.DictField(required=False, default=dict)
     start = serializers.BooleanField(required=False, default=True)
+    memory_mb = serializers.IntegerField(
+        required=False, allow_null=True, default=None, help_text="heap of its JVM; that of the settings when null"
+    )
+    on_loss = serializers.ChoiceField(
+        ["resume", "end"], required=False, default="resume", help_text="what follows when its process or worker dies"
+    )
 
 
 @_example("With a reason", {"reason": "the feed is wrong"})
@@ -182,6 +213,9 @@ class StopRequest(serializers.Serializer):
 @_example("Go on from the checkpoint", {"fresh": False})
 class RetryRequest(serializers.Serializer):
     fresh = serializers.BooleanField(required=False, default=False)
+    memory_mb = serializers.IntegerField(
+        required=False, allow_null=True, default=None, help_text="heap of its JVM from now on; as before when null"
+    )
 
 
 @_example("Six clusters", {"name": "k", "value": 6})

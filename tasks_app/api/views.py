@@ -130,11 +130,21 @@ class AsyncApiView(APIView):
 class ProcessorViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
     """What can be run."""
 
+    needs = {"reload": May.MANAGE}
     queryset = Processor.objects.filter(enabled=True)
     serializer_class = serializers.ProcessorSerializer
     lookup_field = "name"
     pagination_class = None
     filter_backends = []
+
+    @extend_schema(request=None, responses=serializers.ReloadAnswer, filters=False)
+    @action(detail=False, methods=["post"])
+    def reload(self, request: Request) -> Response:
+        """Check `processors.toml` and every class in it in a fresh process and take them over, all or none.
+
+        What is broken is named with file and line, and nothing changes. Running tasks keep the code they have.
+        """
+        return Response({"processors": services.reload_processors(user=request.user)})
 
 
 class FeedViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):

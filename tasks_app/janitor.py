@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 
 import redis
 import structlog
+from django.conf import settings
 from django.db import DatabaseError, close_old_connections
 from django.utils import timezone
 
-from tasks_app import jobs, lifecycle, orphans, results, services
+from tasks_app import jobs, lifecycle, orphans, results, schedules, services
 from tasks_app.lifecycle import TransitionConflict
 from tasks_app.models import KIND_CHOICES, Task, TaskEvent
 from tasks_app.states import LIVE, Ending, Status
@@ -25,7 +26,7 @@ GRACE_ROUNDS = 5  # more, after Redis was away: workers need a moment to find it
 LOST_ROUNDS = 6  # without a message for a task that waits
 ORPHAN_ROUNDS = 4  # between two looks at the processes of this machine
 # A task that takes its worker down with it must not do so for ever.
-RESUMES, RESUMES_WITHIN = 5, timedelta(minutes=10)
+RESUMES_WITHIN = timedelta(minutes=10)
 # Restarting the platform often is no fault of a task.
 RESTARTED = [f"goes on after: {reason}" for reason in ("its worker was shut down", "the platform was killed")]
 
@@ -53,6 +54,7 @@ class Janitor:
         self._send_again(queued)
         self._bury(signs)
         self._resume(now)
+        schedules.run_due(now)
         if self.rounds % ORPHAN_ROUNDS == 0:
             orphans.sweep()
 
@@ -111,12 +113,21 @@ class Janitor:
         for task in lost:
             lately = (now - RESUMES_WITHIN, now)
             resumed = TaskEvent.objects.filter(task=task, actor="janitor", after=Status.INITIAL, at__range=lately)
-            if resumed.exclude(reason__in=RESTARTED).count() >= RESUMES or task.stop_requested_at:
+            if task.stop_requested_at:
+                continue
+            if resumed.exclude(reason__in=RESTARTED).count() >= settings.RESUME_LIMIT:
+                self._give_up(task)
                 continue
             try:
                 services.retry(task, actor="janitor", reason=f"goes on after: {task.reason}")
             except services.Conflict as conflict:
                 log.info("not resumed", task_id=task.pk, conflict=str(conflict))
+
+    def _give_up(self, task: Task) -> None:
+        """Tell once that an attempt gets no successor by itself for now."""
+        if not task.events.filter(kind="not resumed", attempt=task.attempt).exists():
+            reason = f"{settings.RESUME_LIMIT} new attempts in ten minutes: something takes it down again and again"
+            lifecycle.note(task, "not resumed", actor="janitor", reason=reason)
 
 
 def run() -> None:

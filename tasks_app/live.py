@@ -20,6 +20,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 
 from processors.bus import decode
+from tasks_app import metrics
 from tasks_app.models import Task
 from tasks_app.results import Item, Results, _item, default
 
@@ -128,11 +129,13 @@ class Hub:
 
     def join(self, client: Client) -> None:
         self.clients.add(client)
+        metrics.WEBSOCKET_CLIENTS.set(len(self.clients))
         if self._runner is None or self._runner.done():
             self._runner = asyncio.get_running_loop().create_task(self._run())
 
     def leave(self, client: Client) -> None:
         self.clients.discard(client)
+        metrics.WEBSOCKET_CLIENTS.set(len(self.clients))
 
     # ---- subscriptions
 

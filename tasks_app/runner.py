@@ -94,7 +94,8 @@ def work(order: dict[str, Any], context: Context, control: Control, jvm: gateway
     control.say(code=code_hash(type(processor)))
     params = processor.Params.model_validate(order["params"])
     if order["kind"] == "batch":
-        return {"finished": processor.run(params, context)}  # type: ignore[attr-defined]
+        summary = processor.run(params, context)  # type: ignore[attr-defined]
+        return {"stopped": True} if context.stopping.is_set() else {"finished": summary}
     processor.run(params, FeedSpec(**order["feed"]), context)  # type: ignore[attr-defined]
     return {"stopped": True} if context.stopping.is_set() else {"finished": {}}
 

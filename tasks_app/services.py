@@ -192,12 +192,12 @@ def validate(processor: Processor, params: dict[str, Any]) -> dict[str, Any]:
 
 
 @_audited("start")
-def start_task(task: Task, *, user: Any = None) -> Task:
+def start_task(task: Task, *, user: Any = None, actor: str = "") -> Task:
     """Ask for an Initial task to be run: it waits in the queue of its kind until a worker takes it."""
-    return _start(task, user)
+    return _start(task, user, actor)
 
 
-def _start(task: Task, user: Any) -> Task:
+def _start(task: Task, user: Any, actor: str = "") -> Task:
     if task.kind == "feed":
         _only_one(task)
     asked = Task.objects.filter(pk=task.pk, status=Status.INITIAL, queued_at=None, attempt=task.attempt)
@@ -205,7 +205,7 @@ def _start(task: Task, user: Any) -> Task:
         task.refresh_from_db()
         raise Conflict(_forbidden(task, "start"))
     task.refresh_from_db()
-    lifecycle.note(task, "start", actor=actor_name(user))
+    lifecycle.note(task, "start", actor=actor or actor_name(user))
     transaction.on_commit(lambda: jobs.send(task))
     return task
 
@@ -220,17 +220,17 @@ def _only_one(task: Task) -> None:
 
 
 @_audited("stop")
-def stop(task: Task, *, user: Any = None, reason: str = "") -> Task:
+def stop(task: Task, *, user: Any = None, reason: str = "", actor: str = "") -> Task:
     """Ask for a task to be stopped. What waits is stopped at once; what runs has two seconds."""
-    return _stop(task, user, reason)
+    return _stop(task, actor or actor_name(user), reason)
 
 
-def _stop(task: Task, user: Any, reason: str) -> Task:
+def _stop(task: Task, actor: str, reason: str) -> Task:
     if task.status == Status.INITIAL and task.queued_at:
-        return _stop_waiting(task, user, reason)
+        return _stop_waiting(task, actor, reason)
     values = {
         "stop_requested_at": timezone.now(),
-        "stop_requested_by": actor_name(user),
+        "stop_requested_by": actor,
         "stop_reason": reason[:500],
     }
     asked = Task.objects.filter(pk=task.pk, status__in=LIVE, attempt=task.attempt, stop_requested_at=None)
@@ -238,19 +238,19 @@ def _stop(task: Task, user: Any, reason: str) -> Task:
         task.refresh_from_db()
         raise Conflict(_forbidden(task, "stop"))
     task.refresh_from_db()
-    lifecycle.note(task, "stop", actor=actor_name(user), reason=reason)
-    _order(task, {"stop": True})
+    lifecycle.note(task, "stop", actor=actor, reason=reason)
+    transaction.on_commit(lambda: _order(task, {"stop": True}))
     return task
 
 
-def _stop_waiting(task: Task, user: Any, reason: str) -> Task:
+def _stop_waiting(task: Task, actor: str, reason: str) -> Task:
     try:
         return lifecycle.transition(
-            task, Status.STOPPED, actor=actor_name(user), reason=reason or "stopped before a worker took it"
+            task, Status.STOPPED, actor=actor, reason=reason or "stopped before a worker took it"
         )
     except TransitionConflict:
         task.refresh_from_db()
-        return _stop(task, user, reason) if task.status in LIVE else _raise(_forbidden(task, "stop"))
+        return _stop(task, actor, reason) if task.status in LIVE else _raise(_forbidden(task, "stop"))
 
 
 def _raise(text: str) -> Task:
@@ -287,7 +287,7 @@ def retry(
                 fresh=fresh,
                 memory_mb=memory,
             )
-            return _start(task, user)
+            return _start(task, user, actor)
     except TransitionConflict as conflict:
         raise Conflict(str(conflict)) from conflict
 

@@ -68,10 +68,15 @@ class Worker:
                     threading.Thread(target=target, name=target.__name__, daemon=True).start()
 
     def inbox(self, task: int) -> queue.Queue[dict[str, Any]]:
-        return self._inboxes.setdefault(task, queue.Queue())
+        """Return a new inbox for an attempt of a task; the one of an attempt before it gets no more orders."""
+        self._inboxes[task] = made = queue.Queue[dict[str, Any]]()
+        return made
 
-    def forget(self, task: int) -> None:
-        self._inboxes.pop(task, None)
+    def forget(self, task: int, inbox: queue.Queue[dict[str, Any]]) -> None:
+        """Close an attempt's inbox, if the next attempt has not opened its own yet."""
+        with self._lock:
+            if self._inboxes.get(task) is inbox:
+                del self._inboxes[task]
 
     def close(self) -> None:
         """Tell every supervisor that the worker shuts down."""
@@ -96,8 +101,8 @@ class Worker:
                 after = after or mine.last_order()
                 for key, task, order in mine.orders(after, block_ms=2_000):
                     after = key
-                    if task in self._inboxes:
-                        self._inboxes[task].put(order)
+                    if inbox := self._inboxes.get(task):
+                        inbox.put(order)
             except redis.RedisError:
                 after = ""  # orders missed meanwhile stand in the database, where supervisors look as well
                 time.sleep(TICK_S)
@@ -164,7 +169,7 @@ class Supervisor:
                 self._judge()
         self._sweep()
         self._end(self.ending)
-        self.worker.forget(self.task.pk)
+        self.worker.forget(self.task.pk, self.inbox)
 
     def _wake_at(self, next_tick: float) -> float:
         return min(next_tick, self.stop_by) if self.stop_by else next_tick

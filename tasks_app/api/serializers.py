@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
-from tasks_app import logs, messages, services
-from tasks_app.models import ApiToken, Feed, Processor, Task, TaskEvent
+from tasks_app import logs, messages, schedules, services
+from tasks_app.models import ApiToken, Feed, Processor, Schedule, ScheduleRun, Task, TaskEvent
 from tasks_app.states import Status
 
 
@@ -143,6 +145,68 @@ class EventSerializer(serializers.ModelSerializer):
     class Meta:
         model = TaskEvent
         fields = ["at", "attempt", "kind", "actor", "reason", "details"]
+
+
+@_example(
+    "A missed start",
+    {
+        "due_at": "2026-11-23T01:20:00Z",
+        "at": "2026-11-23T04:00:00Z",
+        "outcome": "missed",
+        "detail": "nobody looked for 160 min: the platform was down",
+    },
+)
+class RunSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = ScheduleRun
+        fields = ["due_at", "at", "outcome", "detail"]
+
+
+@_example(
+    "Before the market opens",
+    {
+        "id": 3,
+        "task": 7,
+        "action": "start",
+        "enabled": True,
+        "by": "session",
+        "at": None,
+        "weekdays": [0, 1, 2, 3, 4],
+        "zone": "UTC",
+        "calendar": "XSHG",
+        "moment": "open",
+        "offset_min": -10,
+        "next_due": "2026-11-24T01:20:00Z",
+        "last_run": None,
+        "missed": 0,
+    },
+)
+class ScheduleSerializer(serializers.ModelSerializer):
+    weekdays = serializers.ListField(
+        child=serializers.IntegerField(), required=False, help_text="by clock: 0 is Monday"
+    )
+    next_due = serializers.SerializerMethodField()
+    last_run = serializers.SerializerMethodField()
+    missed = serializers.SerializerMethodField(help_text="due times of the last week that nobody looked at")
+
+    class Meta:
+        model = Schedule
+        fields = [
+            "id", "task", "action", "enabled", "by", "at", "weekdays", "zone", "calendar", "moment", "offset_min",
+            "next_due", "last_run", "missed",
+        ]  # fmt: skip
+
+    @extend_schema_field(serializers.DateTimeField(allow_null=True))
+    def get_next_due(self, schedule: Schedule) -> datetime | None:
+        return schedules.next_due(schedule, timezone.now())
+
+    @extend_schema_field(RunSerializer(allow_null=True))
+    def get_last_run(self, schedule: Schedule) -> Any:
+        last = schedule.runs.first()
+        return RunSerializer(last).data if last else None
+
+    def get_missed(self, schedule: Schedule) -> int:
+        return schedule.runs.filter(outcome="missed", due_at__gt=timezone.now() - timedelta(days=7)).count()
 
 
 class LastSnapshot(serializers.Serializer):

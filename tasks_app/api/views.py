@@ -14,6 +14,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.csrf import csrf_protect, ensure_csrf_cookie
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from prometheus_client import CONTENT_TYPE_LATEST
 from rest_framework import mixins, viewsets
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound, PermissionDenied
@@ -24,11 +25,11 @@ from rest_framework.throttling import ScopedRateThrottle
 from rest_framework.views import APIView
 
 from processors.bus import Bus
-from tasks_app import asyncapi, logs, messages, results, roles, services, tokens
+from tasks_app import asyncapi, logs, messages, metrics, results, roles, schedules, services, tokens
 from tasks_app.api import schema, serializers
 from tasks_app.api.filters import TaskFilter
 from tasks_app.api.problems import problem
-from tasks_app.models import ApiToken, Feed, Processor, Task, TaskEvent
+from tasks_app.models import ApiToken, Feed, Processor, Schedule, ScheduleRun, Task, TaskEvent
 from tasks_app.results import Item
 from tasks_app.roles import May
 from tasks_app.states import LIVE
@@ -125,6 +126,13 @@ class AsyncApiView(APIView):
     def get(self, request: Request) -> Response:
         """The AsyncAPI document of the websocket."""
         return Response(asyncapi.document(settings.VERSION))
+
+
+class MetricsView(APIView):
+    @extend_schema(operation_id="metrics", responses={(200, "text/plain"): OpenApiTypes.STR})
+    def get(self, request: Request) -> HttpResponse:
+        """What Prometheus reads; let it in with a viewer's token."""
+        return HttpResponse(metrics.text(), content_type=CONTENT_TYPE_LATEST)
 
 
 class ProcessorViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
@@ -294,6 +302,36 @@ class TaskViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gen
 
     def _answer(self, task: Task, status: int) -> Response:
         return Response(serializers.TaskSerializer(task).data, status=status)
+
+
+class ScheduleViewSet(viewsets.ModelViewSet):
+    """When tasks are started and stopped by themselves."""
+
+    queryset = Schedule.objects.select_related("task", "task__processor")
+    serializer_class = serializers.ScheduleSerializer
+    filterset_fields = ["task", "action", "enabled"]
+    http_method_names = ["get", "post", "patch", "delete", "head", "options"]
+    lookup_value_regex = r"\d+"
+    needs = dict.fromkeys(("create", "partial_update", "destroy"), May.RUN)
+
+    def perform_create(self, serializer: Any) -> None:
+        serializer.instance = schedules.create(user=self.request.user, **serializer.validated_data)
+
+    def perform_update(self, serializer: Any) -> None:
+        schedules.update(serializer.instance, user=self.request.user, **serializer.validated_data)
+
+    def perform_destroy(self, instance: Schedule) -> None:
+        schedules.delete(instance, user=self.request.user)
+
+    @extend_schema(responses=serializers.RunSerializer(many=True), filters=False)
+    @action(detail=True, filterset_fields=None, queryset=ScheduleRun.objects.all())
+    def runs(self, request: Request, pk: str) -> Response:
+        """When it was due and what came of it, newest first, in pages."""
+        found = Schedule.objects.filter(pk=pk).first()
+        if found is None:
+            raise NotFound(f"there is no schedule {pk}")
+        page = self.paginate_queryset(found.runs.all())
+        return self.get_paginated_response(serializers.RunSerializer(page, many=True).data)
 
 
 def _unless_held(request: Request, task: Task, items: list[Item], told: dict[str, Any]) -> HttpResponseBase:

@@ -73,7 +73,7 @@ class Life:
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    with running(tmp_path_factory.mktemp("faults")) as found:
+    with running(tmp_path_factory.mktemp("faults"), RESUME_LIMIT="100") as found:
         yield found
 
 
@@ -169,10 +169,12 @@ def test_a_frozen_worker_is_no_second_host_when_it_comes_back(life: Life) -> Non
     attempts = {task: life.now(task)["attempt"] for task in (life.feed, life.task)}
     worker = psutil.Process(life.platform.processes["worker"].pid)
     worker.suspend()
-    for task, attempt in attempts.items():
-        wait_for("buried", lambda task=task, attempt=attempt: life.now(task)["attempt"] == attempt + 1, 6)
-        wait_for("its runner gone", lambda task=task, attempt=attempt: not life.processes(task, attempt), 8)
-    worker.resume()
+    try:
+        for task, attempt in attempts.items():
+            wait_for("buried", lambda task=task, attempt=attempt: life.now(task)["attempt"] == attempt + 1, 6)
+            wait_for("its runner gone", lambda task=task, attempt=attempt: not life.processes(task, attempt), 8)
+    finally:
+        worker.resume()
     for task, attempt in attempts.items():
         life.is_told_and_gone_on_with(task, attempt)
     life.goes_on()

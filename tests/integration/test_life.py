@@ -8,11 +8,12 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
+import postgres_server
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from platform_process import ROOT, Platform, wait_for
+from platform_process import ROOT, Platform, running, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -104,3 +105,23 @@ def test_the_same_recording_gives_the_same_numbers_at_any_pace_killed_or_not(
         platform.reaches(task, "Stopped", 5)
     assert len(found["fast"]) > 200
     assert found["fast"] == found["paced"]
+
+
+def test_a_life_on_postgresql(postgres: str, tmp_path: Path) -> None:
+    with running(tmp_path, DATABASE_URL=postgres_server.create(postgres, "life")) as platform:
+        feed = simulate(platform, "elephant")
+        task = platform.create("cluster_regression", "elephant")
+        item = platform.predicts(task, above=5)
+        platform.runner(task).send_signal(signal.SIGKILL)
+        platform.reaches(task, "Running", attempt=2)
+        platform.predicts(task, above=item.numbers["index"] + 20)
+        seen = numbers(platform, task)
+        assert sorted(seen) == list(range(min(seen), max(seen) + 1))
+        told = [(event["attempt"], event["to"]) for event in platform.events(task) if event["kind"] == "move"]
+        assert told == [
+            (1, "Started"), (1, "Running"), (1, "Terminated"), (2, "Initial"), (2, "Started"), (2, "Running"),
+        ]  # fmt: skip
+        for each in (task, feed):
+            platform.ask(each, "stop")
+            platform.reaches(each, "Stopped", 5)
+        assert not (tmp_path / "platform.sqlite3").exists()

@@ -133,8 +133,8 @@ def _create(
     params: dict[str, Any],
     user: Any,
     start: bool,
-    memory_mb: int | None,
-    on_loss: str,
+    memory_mb: int | None = None,
+    on_loss: str = "resume",
 ) -> Task:
     chosen = Processor.objects.filter(name=processor, enabled=True).first()
     if chosen is None:

@@ -39,7 +39,7 @@ def test_tasks_wait_in_line_for_a_slot_and_move_up(narrow: Platform) -> None:
     narrow.reaches(second, "Running")
     assert places(narrow, second, third) == [None, 1]
     narrow.ask(third, "stop")
-    assert narrow.reaches(third, "Stopped", 5)["reason"] == "stopped by a user"
+    assert narrow.reaches(third, "Stopped", 5)["reason"] == "stopped before a worker took it"
     assert len(narrow.results.queued(["stream"])) <= 1, "waiting sends nothing again"
     for task in (second, feed):
         narrow.ask(task, "stop")

@@ -37,7 +37,7 @@ class Conflict(Exception):
 
 
 KEYS_KEPT = timedelta(hours=24)
-LEAST_MEMORY_MB = 256
+LEAST_MEMORY_MB = 512  # Spark refuses a heap below 450 MB, of which a part is Java's
 Given = ParamSpec("Given")
 
 

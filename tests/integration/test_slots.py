@@ -68,22 +68,22 @@ def test_without_a_worker_the_queue_says_so(narrow: Platform) -> None:
 
 
 def test_memory_is_checked_used_and_shown(narrow: Platform) -> None:
-    body = {"processor": "stock_avg", "feed": "narrow", "memory_mb": 400}
+    body = {"processor": "stock_avg", "feed": "narrow", "memory_mb": 512}
     for wrong in (100, 100_000):
         refused = narrow.http.post("/api/tasks", json={**body, "memory_mb": wrong})
         assert refused.status_code == 422 and str(wrong) in refused.json()["errors"]["memory_mb"][0]
     task = narrow.http.post("/api/tasks", json=body).json()
-    assert task["memory_mb"] == 400
+    assert task["memory_mb"] == 512
     narrow.reaches(task["id"], "Running")
-    assert "-Xmx400m" in narrow.jvm(task["id"]).cmdline()
+    assert "-Xmx512m" in narrow.jvm(task["id"]).cmdline()
     told = wait_for("memory told", lambda: narrow.task(task["id"])["progress"].get("heap_mb"), 30)
-    assert 10 < told < 400
+    assert 10 < told < 512
     progress = narrow.task(task["id"])["progress"]
     assert progress["jvm_mb"] > 50 and progress["python_mb"] > 50
     narrow.ask(task["id"], "stop")
     narrow.reaches(task["id"], "Stopped", 5)
-    again = narrow.http.post(f"/api/tasks/{task['id']}/retry", json={"memory_mb": 500}).json()
-    assert again["memory_mb"] == 500 and again["attempt"] == 2
+    again = narrow.http.post(f"/api/tasks/{task['id']}/retry", json={"memory_mb": 600}).json()
+    assert again["memory_mb"] == 600 and again["attempt"] == 2
     narrow.ask(task["id"], "stop")
 
 
@@ -91,7 +91,8 @@ def test_prometheus_is_told_of_tasks_feeds_slots_and_redis(narrow: Platform) -> 
     feed = narrow.create("simulator", "narrow", codes=60, every_s=0.5)
     task = narrow.create("stock_avg", "narrow")
     narrow.predicts(task, above=narrow.predicts(task).numbers["index"] + 5)
-    wait_for("pace", lambda: narrow.task(task)["progress"].get("rows_per_s"), 15)
+    # 60 stocks, twice a second; what was caught up with at the start has to leave the ten seconds first.
+    wait_for("pace", lambda: 60 < narrow.task(task)["progress"].get("rows_per_s", 0) < 240, 30)
     headers = {"Authorization": f"Bearer {narrow.token('viewer', 'prometheus')}"}
     answer = httpx.get(f"{narrow.url}/metrics", headers=headers)
     assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/plain")

@@ -292,13 +292,15 @@ class _WriteOnce(models.QuerySet["AuditRecord"]):
 class AuditRecord(models.Model):
     """Who did, or tried to do, what, when, from where. Names, not keys: it outlives whom and what it tells of."""
 
+    OUTCOMES = [(outcome, outcome) for outcome in ("done", "refused", "failed")]
+
     at = models.DateTimeField(auto_now_add=True, db_index=True)
     who = models.CharField(max_length=150, blank=True, help_text="User name, as given where nobody was logged in")
     ip = models.GenericIPAddressField(null=True)
     through = models.CharField(max_length=80, blank=True, help_text="Session, token or the admin")
     action = models.CharField(max_length=32, db_index=True)
     target = models.CharField(max_length=200, blank=True)
-    outcome = models.CharField(max_length=8, choices=[(o, o) for o in ("done", "refused", "failed")])
+    outcome = models.CharField(max_length=8, choices=OUTCOMES)
     details = models.TextField(blank=True)
 
     objects = _WriteOnce.as_manager()

@@ -11,7 +11,7 @@ from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_sc
 from rest_framework import serializers
 
 from tasks_app import logs, messages, schedules, services
-from tasks_app.models import ApiToken, Feed, Processor, Schedule, ScheduleRun, Task, TaskEvent
+from tasks_app.models import ApiToken, AuditRecord, Feed, Processor, Schedule, ScheduleRun, Task, TaskEvent
 from tasks_app.states import Status
 
 
@@ -60,6 +60,7 @@ _TASK = {
         "schema": {"type": "object", "properties": {"window": {"type": "integer", "default": 3}}},
         "enabled": True,
         "code_hash": "0d3f0f6b2c9a4e51",
+        "checked_at": "2026-11-23T09:30:00Z",
     },
 )
 class ProcessorSerializer(serializers.ModelSerializer):
@@ -67,7 +68,7 @@ class ProcessorSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = Processor
-        fields = ["name", "kind", "title", "description", "schema", "enabled", "code_hash"]
+        fields = ["name", "kind", "title", "description", "schema", "enabled", "code_hash", "checked_at"]
 
 
 @_example("What is there now", {"processors": ["replay", "simulator", "stock_avg"]})
@@ -334,6 +335,26 @@ class NewToken(TokenSerializer):
 
     class Meta(TokenSerializer.Meta):
         fields = [*TokenSerializer.Meta.fields, "token"]
+
+
+@_example(
+    "Somebody stopped a task",
+    {
+        "id": 812,
+        "at": "2026-11-23T09:30:00Z",
+        "who": "olga",
+        "ip": "127.0.0.1",
+        "through": "session",
+        "action": "stop",
+        "target": "stock_avg #7",
+        "outcome": "done",
+        "details": "the feed is wrong",
+    },
+)
+class AuditSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = AuditRecord
+        fields = ["id", "at", "who", "ip", "through", "action", "target", "outcome", "details"]
 
 
 @_example("A ticket", {"ticket": "Vq3…", "expires_in_s": 30})

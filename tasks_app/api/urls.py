@@ -10,6 +10,7 @@ router.register("feeds", views.FeedViewSet)
 router.register("tasks", views.TaskViewSet)
 router.register("schedules", views.ScheduleViewSet)
 router.register("tokens", views.TokenViewSet)
+router.register("audit", views.AuditViewSet)
 
 api: list[URLPattern | URLResolver] = [
     path("session", views.SessionView.as_view()),

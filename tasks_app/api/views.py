@@ -27,9 +27,9 @@ from rest_framework.views import APIView
 from processors.bus import Bus
 from tasks_app import asyncapi, logs, messages, metrics, results, roles, schedules, services, tokens
 from tasks_app.api import schema, serializers
-from tasks_app.api.filters import TaskFilter
+from tasks_app.api.filters import AuditFilter, TaskFilter
 from tasks_app.api.problems import problem
-from tasks_app.models import ApiToken, Feed, Processor, Schedule, ScheduleRun, Task, TaskEvent
+from tasks_app.models import ApiToken, AuditRecord, Feed, Processor, Schedule, ScheduleRun, Task, TaskEvent
 from tasks_app.results import Item
 from tasks_app.roles import May
 from tasks_app.states import LIVE
@@ -107,6 +107,15 @@ class TokenViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
         """Revoke a token; websockets that it opened are closed."""
         tokens.revoke(self.get_object(), user=request.user)
         return Response(status=204)
+
+
+class AuditViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
+    """Who did what, when, from where; newest first."""
+
+    needs = {"list": May.MANAGE}
+    queryset = AuditRecord.objects.all()
+    serializer_class = serializers.AuditSerializer
+    filterset_class = AuditFilter
 
 
 class TicketView(APIView):

@@ -49,6 +49,7 @@ NEEDS = {
     "GET /api/tokens": LOOK,
     "POST /api/tokens": LOOK,
     "DELETE /api/tokens/{name}": LOOK,
+    "GET /api/audit": MANAGE,
     "POST /api/tickets": LOOK,
     "GET /metrics": LOOK,
     "GET /demo": LOOK,

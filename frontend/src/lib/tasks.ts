@@ -1,4 +1,4 @@
-import type { Task } from '@/live/messages'
+import type { Kind, Task } from '@/live/messages'
 
 export type Tone = 'good' | 'busy' | 'calm' | 'bad'
 
@@ -10,6 +10,8 @@ const TONES: Record<string, Tone> = {
   stopped: 'calm',
   terminated: 'bad',
 }
+
+export const KINDS: Record<Kind, string> = { feed: 'Feed', stream: 'Stream', batch: 'Batch' }
 
 export const STATUSES = Object.keys(TONES).map(statusTitle)
 

@@ -87,6 +87,36 @@ export interface AuditRecord {
   details: string
 }
 
+export interface ScheduleRun {
+  due_at: string
+  at: string
+  outcome: 'done' | 'needless' | 'refused' | 'missed'
+  detail: string
+}
+
+export interface ScheduleBody {
+  task: number
+  action: 'start' | 'stop'
+  enabled: boolean
+  by: 'clock' | 'session'
+  /** Time of day, of a schedule by the clock. */
+  at: string | null
+  /** 0 is Monday. */
+  weekdays: number[]
+  zone: string
+  calendar: string
+  moment: 'open' | 'lunch' | 'resume' | 'close' | ''
+  offset_min: number
+}
+
+export interface Schedule extends ScheduleBody {
+  id: number
+  next_due: string | null
+  last_run: ScheduleRun | null
+  /** Due times of the last week at which the platform was down. */
+  missed: number
+}
+
 interface Problem {
   title?: string
   status?: number
@@ -194,5 +224,11 @@ export const api = {
   makeToken: (name: string, days: number) =>
     call<Token & { token: string }>('POST', 'tokens', { name, days }),
   revokeToken: (name: string) => call<void>('DELETE', `tokens/${encodeURIComponent(name)}`),
+  schedules: (page: number) => call<Page<Schedule>>('GET', `schedules?${query({ page })}`),
+  createSchedule: (body: ScheduleBody) => call<Schedule>('POST', 'schedules', body),
+  changeSchedule: (id: number, body: Partial<ScheduleBody>) =>
+    call<Schedule>('PATCH', `schedules/${id}`, body),
+  deleteSchedule: (id: number) => call<void>('DELETE', `schedules/${id}`),
+  scheduleRuns: (id: number) => call<Page<ScheduleRun>>('GET', `schedules/${id}/runs`),
   audit: (filter: AuditFilter) => call<Page<AuditRecord>>('GET', `audit?${query({ ...filter })}`),
 }

@@ -4,6 +4,7 @@ import { eventDetails, eventTitle, eventTone } from '@/lib/events'
 import { bytes } from '@/lib/format'
 import { isFiltered, nextOrder, readQuery, sortedBy, writeQuery } from '@/lib/listQuery'
 import { barOf, isStalled, measures, otherFacts, queueOf, queueText } from '@/lib/progress'
+import { bodyOf, daysText, draftErrors, emptyDraft, whenText } from '@/lib/schedules'
 import { constraintText, type Field, formModel } from '@/lib/schemaForm'
 import { daysLeft, expiryText, tokenNameError } from '@/lib/tokens'
 import type { Task } from '@/live/messages'
@@ -35,7 +36,14 @@ describe('progress', () => {
   })
 
   it('warns of what an operator should look at', () => {
-    const tiles = tilesOf({ lag_ms: 9_000, late: true, missed: 2, behind: 40, saved_at: NOW, unsaved: 'disk full' })
+    const tiles = tilesOf({
+      lag_ms: 9_000,
+      late: true,
+      missed: 2,
+      behind: 40,
+      saved_at: NOW,
+      unsaved: 'disk full',
+    })
     expect(Object.values(tiles).filter(({ warn }) => warn)).toHaveLength(4)
     expect(tiles.saved_at).toMatchObject({ value: 'not written', note: 'disk full' })
   })
@@ -103,7 +111,11 @@ describe('an event', () => {
 
 describe('the filter of a list in the address', () => {
   it('is read from it, with what is missing empty', () => {
-    expect(readQuery({ kind: 'batch', page: '3' }, ['kind', 'feed'])).toEqual({ kind: 'batch', feed: '', page: 3 })
+    expect(readQuery({ kind: 'batch', page: '3' }, ['kind', 'feed'])).toEqual({
+      kind: 'batch',
+      feed: '',
+      page: 3,
+    })
     expect(readQuery({ kind: ['a', 'b'], page: '-1' }, ['kind'])).toEqual({ kind: '', page: 1 })
   })
 
@@ -153,10 +165,39 @@ describe('what a parameter takes', () => {
   it('is said by its choices or its bounds', () => {
     expect(text({ enum: ['rls', null] })).toBe('rls, none')
     expect(text({ type: 'integer', minimum: 1, maximum: 32 })).toBe('integer ≥ 1 ≤ 32')
-    expect(text({ anyOf: [{ type: 'number', exclusiveMinimum: 0 }, { type: 'null' }] })).toBe('number > 0 or none')
+    expect(text({ anyOf: [{ type: 'number', exclusiveMinimum: 0 }, { type: 'null' }] })).toBe(
+      'number > 0 or none',
+    )
   })
 })
 
 it('writes sizes of files', () => {
   expect([0, 1023, 1024, 3_500_000].map(bytes)).toEqual(['0 B', '1,023 B', '1.0 KB', '3.3 MB'])
+})
+
+describe('a schedule', () => {
+  const draft = emptyDraft(7, 'XSHG', 'Asia/Shanghai')
+
+  it('says when it acts', () => {
+    expect(whenText(draft)).toBe('10 min before the opening of XSHG')
+    expect(whenText({ ...draft, moment: 'close', offset_min: 5 })).toBe('5 min after the closing of XSHG')
+    expect(whenText({ ...draft, moment: 'lunch', offset_min: 0 })).toBe('at the lunch break of XSHG')
+    expect(whenText({ ...draft, by: 'clock', at: '09:15:00' })).toBe('09:15 Asia/Shanghai, Mon to Fri')
+    expect(daysText([6, 0])).toBe('Mon, Sun')
+    expect(daysText([0, 1, 2, 3, 4, 5, 6])).toBe('every day')
+  })
+
+  it('is sent when nothing is missing', () => {
+    expect(bodyOf({ ...draft, weekdays: [4, 0] })).toMatchObject({
+      task: 7,
+      weekdays: [0, 4],
+      calendar: 'XSHG',
+    })
+    expect(bodyOf({ ...draft, task: null })).toBeNull()
+    expect(draftErrors({ ...draft, by: 'clock', at: '', weekdays: [] })).toEqual({
+      at: 'Enter a time of day.',
+      weekdays: 'Choose at least one day.',
+    })
+    expect(draftErrors({ ...draft, calendar: ' ' })).toHaveProperty('calendar')
+  })
 })

@@ -48,3 +48,8 @@ export function facts(progress: Record<string, unknown>): { name: string; value:
     }))
   })
 }
+
+/** A run in one line: `Run 7, Clusters and regression on ashare`. */
+export function taskName(task: Task): string {
+  return `Run ${task.id}, ${task.title}${task.feed ? ` on ${task.feed}` : ''}`
+}

@@ -100,7 +100,7 @@ const TILES: Record<
 /** Facts that are in a tile, in the bar or of use to programs only. */
 const TOLD_ELSEWHERE = new Set([
   ...Object.keys(TILES),
-  ...['rows', 'late', 'unsaved', 'stage', 'stage_number', 'stages', 'share', 'stalled', 'seq', 'result_id'],
+  ...['rows', 'late', 'unsaved', 'stage', 'stage_number', 'stages', 'share', 'stalled', 'seq', 'index'],
 ])
 
 /** Return the tiles of a run's progress: what it has told, in the order of the table above. */

@@ -19,6 +19,8 @@ export interface Processor {
   schema: JsonSchema
   enabled: boolean
   checked_at: string
+  /** Of the code that the last check found good. */
+  code_hash: string
 }
 
 export interface Feed {
@@ -197,6 +199,10 @@ export interface NewRun {
   feed: string | null
   params: Record<string, unknown>
   start: boolean
+  /** Heap of its JVM; that of the platform's settings when null. */
+  memory_mb?: number | null
+  /** What follows when its process or worker dies. */
+  on_loss?: Task['on_loss']
 }
 
 export const api = {

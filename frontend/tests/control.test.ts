@@ -3,7 +3,7 @@ import type { TaskEvent } from '@/api'
 import { eventDetails, eventTitle, eventTone } from '@/lib/events'
 import { bytes } from '@/lib/format'
 import { isFiltered, nextOrder, readQuery, sortedBy, writeQuery } from '@/lib/listQuery'
-import { barOf, isStalled, measures, otherFacts, queueOf, queueText } from '@/lib/progress'
+import { barOf, measures, otherFacts, queueText } from '@/lib/progress'
 import { bodyOf, daysText, draftErrors, emptyDraft, whenText } from '@/lib/schedules'
 import { constraintText, type Field, formModel } from '@/lib/schemaForm'
 import { daysLeft, expiryText, tokenNameError } from '@/lib/tokens'
@@ -74,8 +74,6 @@ describe('progress', () => {
     )
     expect(queueText({ position: 3, taken: 8, slots: 8 })).toContain('number 3 in the queue')
     expect(queueText({ position: 1, taken: 0, slots: 0 })).toBe('Waiting: no worker is running.')
-    expect(queueOf(taskWith({ queue: null }))).toBeNull()
-    expect(isStalled(taskWith({ stalled: true }))).toBe(true)
   })
 })
 

@@ -80,7 +80,7 @@ const TILES: Record<
     title: 'JVM heap',
     show: (value, _told, _now, task) => ({
       value: megabytes(value),
-      note: 'memory_mb' in task ? `of ${megabytes(Number(task.memory_mb))}` : 'in use',
+      note: `of ${megabytes(task.memory_mb)}`,
     }),
   },
   jvm_mb: { title: 'JVM', show: (value) => ({ value: megabytes(value), note: 'memory of the process' }) },
@@ -127,24 +127,11 @@ export function otherFacts(progress: Told) {
   return facts(Object.fromEntries(Object.entries(progress).filter(([name]) => !TOLD_ELSEWHERE.has(name))))
 }
 
-export interface Queue {
-  position: number
-  taken: number
-  slots: number
-}
+export type Queue = NonNullable<Task['queue']>
 
 /** Say where a run stands that waits for a free slot. */
 export function queueText({ position, taken, slots }: Queue): string {
   if (!slots) return 'Waiting: no worker is running.'
   const before = position === 1 ? 'next in the queue' : `number ${position} in the queue`
   return `Waiting for a free slot: ${before}, ${taken} of ${slots} slots taken.`
-}
-
-/** Return a run's place in the queue, null when it does not wait. */
-export function queueOf(task: Task): Queue | null {
-  return 'queue' in task ? (task.queue as Queue | null) : null
-}
-
-export function isStalled(task: Task): boolean {
-  return 'stalled' in task && task.stalled === true
 }

@@ -51,7 +51,10 @@ REDIS_URL = env.str("REDIS_URL", default=f"unix://{STATE_DIR}/redis.sock")
 HTTPS = env.bool("HTTPS", default=False)
 SLOTS = _positive("SLOTS", 8)
 RUNNER_MEMORY_MB = _positive("RUNNER_MEMORY_MB", 768)
+RUNNER_MEMORY_MAX_MB = _positive("RUNNER_MEMORY_MAX_MB", max(8192, RUNNER_MEMORY_MB))
+RESUME_LIMIT = _positive("RESUME_LIMIT", 5)
 RESULT_BYTES = _positive("RESULT_MB", 32) * 2**20
+PROCESSOR_PACKAGES = env.list("PROCESSOR_PACKAGES", default=["processors"])
 PROCESSORS_FILE = Path(env.str("PROCESSORS_FILE", default=str(BASE_DIR / "processors.toml")))
 
 INSTALLED_APPS = [

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -56,14 +56,20 @@ def decode(data: bytes) -> pa.RecordBatch:
         return reader.read_next_batch()
 
 
+def wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
 class Bus:
     """One feed's snapshots. ``max_bytes`` bounds what a writer leaves in Redis; the newest snapshot always stays.
 
     Not thread-safe. Every method raises ``redis.RedisError`` when Redis does not answer.
     """
 
-    def __init__(self, client: redis.Redis, feed: str, *, max_bytes: int = 256 * 2**20):
-        self.client, self.feed, self.max_bytes = client, feed, max_bytes
+    def __init__(
+        self, client: redis.Redis, feed: str, *, max_bytes: int = 256 * 2**20, clock: Callable[[], int] = wall_ms
+    ):
+        self.client, self.feed, self.max_bytes, self._clock = client, feed, max_bytes, clock
         self._slices, self._headers = f"feed:{feed}", f"feed:{feed}:headers"
         self._held: deque[tuple[int, int]] | None = None  # (seq, bytes) of what is on the bus; None until known
 
@@ -83,7 +89,7 @@ class Bus:
             raise ValueError(f"snapshot of {self.feed} has {len(slices)} slices, its header says {header.slices}")
         held = self._known()
         blobs = [encode(part) for part in slices]
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = self._clock()
         seq = max(now_ms, held[-1][0] + 1) if held else now_ms
         header = replace(header, seq=seq, published_ms=now_ms, size_bytes=sum(map(len, blobs)))
         oldest = self._oldest_to_keep(seq, header.size_bytes)

@@ -114,11 +114,12 @@ def _sync_directory(path: Path) -> None:
 class Saver:
     """Writes checkpoints on a thread of its own, one at a time; the newest offered wins.
 
-    ``failed`` is called with the error when one can't be written (disk full, or not a state); the task goes on without.
+    ``told`` is called after each: with the error when it could not be written (disk full, or not a state; the task
+    goes on without), else with None.
     """
 
-    def __init__(self, path: Path, failed: Callable[[Exception], None]):
-        self.path, self._failed = path, failed
+    def __init__(self, path: Path, told: Callable[[Exception | None], None]):
+        self.path, self._told = path, told
         self._next: tuple[dict, dict] | None = None
         self._spare: dict | None = None  # a copy that has been written
         self._wake = threading.Condition()
@@ -148,7 +149,8 @@ class Saver:
                 return
             try:
                 save(self.path, *offered)
+                self._told(None)
             except (OSError, ValueError) as error:
-                self._failed(error)
+                self._told(error)
             with self._wake:
                 self._spare = offered[0]

@@ -71,6 +71,14 @@ class Context:
     running: Callable[[], None] = lambda: None
     progress: Callable[..., None] = lambda **facts: None
 
+    def stage(self, name: str, number: int, of: int) -> None:
+        """Tell that a stage of a batch begins; the first has number 1."""
+        self.progress(stage=name, stage_number=number, stages=of, share=round((number - 1) / of, 4))
+
+    def done(self, share: float, **counters: int) -> None:
+        """Tell which share of the whole work is done, 0 to 1, and counters of it."""
+        self.progress(share=round(min(max(share, 0.0), 1.0), 4), **counters)
+
 
 class Processor(ABC):
     """Base of every processor. ``title`` and ``description`` are shown to users."""

@@ -149,11 +149,12 @@ def choose_python(*, local: bool) -> None:
     The JVM takes the driver's Python for one thing only: to look among the installed packages for data sources, two
     seconds for nothing. Where there is no such program it does not look.
     """
-    os.environ["PLATFORM_PYTHON"], os.environ["PLATFORM_ROOT"] = sys.executable, str(ROOT)
+    os.environ["PLATFORM_PYTHON"] = sys.executable
     os.environ["PYSPARK_DRIVER_PYTHON"] = "no-packaged-data-sources"
     os.environ["PYSPARK_PYTHON"] = str(ROOT / "processors" / "jvm" / "bin" / "python") if local else sys.executable
     given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *(path for path in given if path != str(ROOT))])
+    path = os.pathsep.join([str(ROOT), *(path for path in given if path != str(ROOT))])
+    os.environ["PYTHONPATH"] = os.environ["PLATFORM_PYTHONPATH"] = path
 
 
 def _ignore_interrupts() -> None:

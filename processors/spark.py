@@ -55,6 +55,10 @@ SMALL_DRIVER = {
 }
 
 
+# How Spark says that a Python process of its own is gone.
+_KILLED = ("Python worker exited unexpectedly", "PYTHON_WORKER_EXITED", "Python worker failed to connect back")
+
+
 def session(name: str, context: Context, jvm: gateway.Jvm | None = None) -> SparkSession:
     """Return the runner's Spark session, made on first use. Call it on the thread that lives as long as the runner:
     the JVM ends with the thread that started it. ``jvm`` is one that was started for it before.
@@ -125,6 +129,23 @@ def inbox(session: SparkSession) -> Inbox:
     if gateway.is_local():
         return Inbox(Path(scratch_dir()))
     return Inbox(None, session.conf.get("spark.driver.host") or "")
+
+
+class WorkerDied(Exception):
+    """A Python process of Spark was killed: no error of the task, which can go on with a new attempt."""
+
+
+def check_workers(text: str) -> None:
+    """Raise WorkerDied if that is what Spark's error tells of."""
+    if any(sign in text for sign in _KILLED):
+        raise WorkerDied("a Python worker of Spark died")
+
+
+def heap_mb() -> float:
+    """Return how much of the JVM's heap is in use."""
+    assert SparkContext._jvm is not None
+    runtime = SparkContext._jvm.java.lang.Runtime.getRuntime()
+    return round((runtime.totalMemory() - runtime.freeMemory()) / 2**20, 1)
 
 
 class JvmDied(Exception):

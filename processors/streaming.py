@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import inspect
 import json
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -28,17 +26,17 @@ from pyspark.sql import SparkSession
 from pyspark.sql.streaming import StreamingQuery
 
 from processors import checkpoint, spark
-from processors.bus import Bus, connect
+from processors.bus import Bus, connect, wall_ms
 from processors.contract import Context, FeedSpec, Header, Params, Result, StreamProcessor
 from processors.inbox import Inbox
-from processors.inspection import live_names
+from processors.loading import code_hash, live_names
 from processors.slices import Delivery, grant, unpack
 from processors.source import Plan, SnapshotSource
 
 log = structlog.get_logger()
 
 _CREDITS = 2  # snapshots that may be under way in Spark while the driver folds another
-_SAVE_EVERY_S = 5.0
+_SAVE_EVERY_S = _HEAP_EVERY_S = 5.0
 _WAIT_S = 0.25
 
 Published = Literal["written", "held", "fenced"]
@@ -119,14 +117,6 @@ def fingerprint(processor: StreamProcessor, params: Params, spec: FeedSpec) -> s
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def code_hash(processor: type) -> str:
-    """Return a hash of the processor's module and of the algorithms that the process has loaded."""
-    modules = {sys.modules[processor.__module__]}
-    modules |= {module for name, module in sys.modules.items() if name.startswith("processors.algorithms.")}
-    sources = sorted(inspect.getsource(module) for module in modules)
-    return hashlib.sha256("\0".join(sources).encode()).hexdigest()[:16]
-
-
 class Engine:
     """Runs a Fold on Spark until the context says stop. Everything happens on the thread that calls ``run``."""
 
@@ -138,10 +128,11 @@ class Engine:
         self.fold = Fold(processor, params, spec)
         self.client = connect(context.redis_url)
         self.bus = Bus(self.client, spec.name)
-        self._rows = 0
+        self._rows = self._batches = 0
+        self._heap_at = 0.0
         self._told_at = 0.0
         self._saved_at = time.monotonic()
-        self._saver = checkpoint.Saver(context.state_dir / "state.npz", self._save_failed)
+        self._saver = checkpoint.Saver(context.state_dir / "state.npz", self._saved)
 
     def run(self, session: SparkSession, start_at: Callable[[Bus], int]) -> None:
         """Fold until stopped. ``start_at`` chooses the number to start after when there is no checkpoint to go on from.
@@ -222,6 +213,7 @@ class Engine:
         text = str(error)
         if "redis.exceptions" in text:
             raise redis.ConnectionError(text[:500])
+        spark.check_workers(text)
         raise error or RuntimeError("the streaming query ended by itself")
 
     def _take(self, header: Header, deliveries: list[Delivery]) -> None:
@@ -230,12 +222,13 @@ class Engine:
         changes = self.outlets.changes()
         if changes:
             self._change(changes, header)
-        began_ms, began = time.time_ns() // 1_000_000, time.perf_counter()
+        began_ms, began = wall_ms(), time.perf_counter()
         result = self.fold.step(header, deliveries)
         step_ms = round((time.perf_counter() - began) * 1000, 3)
         times = {"begun_ms": min(part.begun_ms for part in deliveries), "mapped_ms": began_ms, "step_ms": step_ms}
-        self._publish(header, result, times)
+        self._batches += 1
         self._rows += sum(len(part.codes) for part in deliveries if part.codes is not None)
+        self._publish(header, result, times)
         if time.monotonic() - self._saved_at > _SAVE_EVERY_S:
             self._save()
 
@@ -260,11 +253,18 @@ class Engine:
                 time.sleep(_WAIT_S)
         if answer == "fenced":
             raise Fenced
-        self.context.progress(index=header.index, seq=header.seq, rows=self._rows, **_shown(meta))
+        self.context.progress(
+            index=header.index,
+            seq=header.seq,
+            batches=self._batches,
+            rows=self._rows,
+            last_batch_at=meta["result_ms"],
+            **_shown(meta),
+        )
 
     def _meta(self, header: Header, times: dict[str, float]) -> dict[str, Any]:
-        now_ms = time.time_ns() // 1_000_000
-        lag_ms = now_ms - header.published_ms
+        now_ms = wall_ms()
+        lag_ms = max(now_ms - header.published_ms, 0)  # the clock may have been set back meanwhile
         return {
             "seq": header.seq,
             "feed": header.feed,
@@ -294,24 +294,34 @@ class Engine:
             try:
                 self.fold.seq = start_at(self.bus)
                 self._save()  # an attempt that dies before the next save begins where this one began
-                return
             except redis.RedisError as error:
                 self._wait_for_redis(error)
+        self.context.progress(seq=self.fold.seq)
 
     def _tell_position(self) -> None:
         """Tell the feed how far this reader is, a few times a second at most."""
         now = time.monotonic()
         if now - self._told_at > _WAIT_S:
             self._told_at = now
+            self._tell_heap(now)
             self.bus.follow(str(self.context.task), self.fold.seq)
+
+    def _tell_heap(self, now: float) -> None:
+        if now - self._heap_at > _HEAP_EVERY_S:
+            self._heap_at = now
+            self.context.progress(heap_mb=spark.heap_mb())
 
     def _save(self) -> None:
         self._saved_at = time.monotonic()
         self._saver.offer(self.fold.state, self.fold.meta())
 
-    def _save_failed(self, error: Exception) -> None:
-        log.error("checkpoint not written", error=str(error))
-        self.context.progress(notice=f"state could not be saved: {error}")
+    def _saved(self, error: Exception | None) -> None:
+        """Tell how the last checkpoint went; runs on the saver's thread."""
+        if error is not None:
+            log.error("checkpoint not written", error=str(error))
+            self.context.progress(unsaved=str(error))
+        else:
+            self.context.progress(unsaved="", saved_at=wall_ms())
 
     def _wait_for_redis(self, error: redis.RedisError) -> None:
         log.warning("redis does not answer, waiting", error=str(error)[:300])

@@ -12,11 +12,12 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from tasks_app import audit, logs, results, roles, services
-from tasks_app.models import ApiToken, AuditRecord, Feed, Processor, Task, TaskEvent
+from tasks_app import audit, logs, registry, results, roles, schedules, services
+from tasks_app.models import ApiToken, AuditRecord, Feed, Processor, Schedule, ScheduleRun, Task, TaskEvent
 from tasks_app.roles import May
 
 
@@ -162,6 +163,19 @@ class ProcessorAdmin(ReadOnly):
     list_display = ("name", "kind", "title", "class_path", "enabled", "checked_at")
     list_filter = ("kind", "enabled")
     search_fields = ("name", "title", "description")
+    actions = ["reload_all"]
+
+    def has_manage_permission(self, request: HttpRequest) -> bool:
+        return roles.may(request.user, May.MANAGE)
+
+    @admin.action(description="Reload all from processors.toml, whatever is chosen", permissions=["manage"])
+    def reload_all(self, request: HttpRequest, chosen: QuerySet[Processor]) -> None:
+        try:
+            names = services.reload_processors(user=request.user)
+        except registry.RegistryError as error:
+            self.message_user(request, f"Nothing was changed: {error}", messages.ERROR)
+        else:
+            self.message_user(request, f"Processors: {', '.join(names)}")
 
 
 @admin.register(Feed)
@@ -169,6 +183,39 @@ class FeedAdmin(admin.ModelAdmin):
     list_display = ("name", "title", "processor", "interval_ms", "zone", "calendar", "simulated")
     list_filter = ("processor", "simulated", "calendar")
     search_fields = ("name", "title")
+
+
+class RunInline(admin.TabularInline):
+    model = ScheduleRun
+    fields = readonly_fields = ("due_at", "at", "outcome", "detail")
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Schedule)
+class ScheduleAdmin(admin.ModelAdmin):
+    list_display = ("__str__", "enabled", "next_due", "last_run")
+    list_filter = ("enabled", "action", "by", "calendar")
+    search_fields = ("task__id", "task__processor__name", "calendar")
+    list_select_related = ("task", "task__processor")
+    raw_id_fields = ("task",)
+    exclude = ("seen_until",)
+    inlines = [RunInline]
+
+    @admin.display
+    def next_due(self, schedule: Schedule) -> Any:
+        return schedules.next_due(schedule, timezone.now())
+
+    @admin.display
+    def last_run(self, schedule: Schedule) -> str:
+        return str(schedule.runs.first() or "")
+
+    def save_model(self, request: HttpRequest, obj: Schedule, form: Any, change: bool) -> None:
+        obj.seen_until = timezone.now()
+        super().save_model(request, obj, form, change)
 
 
 @admin.register(ApiToken)

@@ -3,73 +3,107 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from datetime import datetime, timedelta
 
 import redis
 import structlog
+from django.conf import settings
 from django.db import DatabaseError, close_old_connections
 from django.utils import timezone
 
-from tasks_app import jobs, lifecycle, results, services
+from tasks_app import jobs, lifecycle, orphans, results, schedules, services
 from tasks_app.lifecycle import TransitionConflict
-from tasks_app.models import Task, TaskEvent
+from tasks_app.models import KIND_CHOICES, Task, TaskEvent
 from tasks_app.states import LIVE, Ending, Status
 
 log = structlog.get_logger()
 
 ROUND_S = 0.5
-GRACE_S = 6.0  # of uninterrupted Redis before anybody is judged by what is missing in it
-RESEND_AFTER = timedelta(seconds=30)
+# Counted in rounds, not by a clock: a clock may be set, and where everything was frozen nobody was silent.
+SILENT_ROUNDS = 8  # without a worker's sign of life: it is dead
+GRACE_ROUNDS = 5  # more, after Redis was away: workers need a moment to find it again
+LOST_ROUNDS = 6  # without a message for a task that waits
+ORPHAN_ROUNDS = 4  # between two looks at the processes of this machine
 # A task that takes its worker down with it must not do so for ever.
-RESUMES, RESUMES_WITHIN = 5, timedelta(minutes=10)
+RESUMES_WITHIN = timedelta(minutes=10)
 # Restarting the platform often is no fault of a task.
 RESTARTED = [f"goes on after: {reason}" for reason in ("its worker was shut down", "the platform was killed")]
 
 
 class Janitor:
-    """``redis_since`` is when Redis was first seen to answer without a break, on the monotonic clock."""
+    """Knows what it saw in earlier rounds; a new one begins without, and no harm is done."""
 
     def __init__(self, found: results.Results):
         self.results = found
-        self.redis_since: float | None = None
+        self.rounds = 0
+        self._grace = 0
+        self._signs: dict[str, str | None] = {}
+        self._silent: Counter[str] = Counter()
+        self._unsent: Counter[tuple[int, int]] = Counter()
 
-    def round(self, *, now: datetime, clock: float) -> None:
+    def round(self, *, now: datetime) -> None:
         """Look once at everything that could be lost."""
-        if not self._redis_answers(clock):
-            return
-        self._send_again(now)
-        if clock - (self.redis_since or clock) >= GRACE_S:
-            self._bury()
-        self._resume(now)
-
-    def _redis_answers(self, clock: float) -> bool:
+        self.rounds += 1
         try:
-            self.results.client.ping()
+            signs, queued = self.results.signs(), self.results.queued(kind for kind, _ in KIND_CHOICES)
         except redis.RedisError:
-            self.redis_since = None
-            return False
-        self.redis_since = clock if self.redis_since is None else self.redis_since
-        return True
+            self._forget()
+            return
+        self._grace = max(0, self._grace - 1)
+        self._send_again(queued)
+        self._bury(signs)
+        self._resume(now)
+        schedules.run_due(now)
+        if self.rounds % ORPHAN_ROUNDS == 0:
+            orphans.sweep()
 
-    def _send_again(self, now: datetime) -> None:
-        """Send what waits for a worker and was never taken by the broker, or lost there."""
-        waiting = Task.objects.filter(status=Status.INITIAL, queued_at__lt=now - timedelta(seconds=2))
-        for task in waiting:
-            if task.sent_at is None or task.sent_at < now - RESEND_AFTER:
-                log.info("sent again", task_id=task.pk, attempt=task.attempt)
-                jobs.send(task)
+    def _forget(self) -> None:
+        """Judge nobody by what was seen before Redis went away."""
+        self._signs, self._silent, self._unsent = {}, Counter(), Counter()
+        self._grace = GRACE_ROUNDS
 
-    def _bury(self) -> None:
+    def _send_again(self, queued: set[tuple[int, int]]) -> None:
+        """Send what waits for a worker while no message waits for one: never taken by the broker, or lost there."""
+        waiting = {
+            (task.pk, task.attempt): task
+            for task in Task.objects.filter(status=Status.INITIAL, queued_at__isnull=False)
+        }
+        self._unsent = Counter({each: self._unsent[each] + 1 for each in waiting.keys() - queued})
+        for each, rounds in self._unsent.items():
+            if rounds >= LOST_ROUNDS:
+                self._unsent[each] = 0
+                log.info("sent again", task_id=each[0], attempt=each[1])
+                jobs.send(waiting[each])
+
+    def _dead(self, workers: set[str], signs: dict[str, str]) -> set[str]:
+        """Return which workers have given no new sign of life for too long."""
+        for worker in workers | signs.keys():
+            if worker not in self._signs:
+                self._silent[worker] = -self._grace
+            elif self._signs[worker] != signs.get(worker):
+                self._silent[worker] = 0
+            else:
+                self._silent[worker] += 1
+            self._signs[worker] = signs.get(worker)
+        return {worker for worker, rounds in self._silent.items() if rounds >= SILENT_ROUNDS}
+
+    def _bury(self, signs: dict[str, str]) -> None:
         """Terminate what is said to live but whose worker shows no sign of life."""
-        for task in Task.objects.filter(status__in=LIVE):
-            if self.results.alive(task.owner.partition(":")[0]):
-                continue
-            try:
-                lifecycle.transition(
-                    task, Status.TERMINATED, actor="janitor", reason="its worker died", ending=Ending.LOST
-                )
-            except TransitionConflict:
-                continue
+        live = {task.pk: (task, task.owner.partition(":")[0]) for task in Task.objects.filter(status__in=LIVE)}
+        dead = self._dead({worker for _, worker in live.values()}, signs)
+        for task, worker in live.values():
+            if worker in dead:
+                self._terminate(task)
+        for worker in dead:
+            self.results.forget_worker(worker)
+            del self._signs[worker], self._silent[worker]
+
+    def _terminate(self, task: Task) -> None:
+        try:
+            lifecycle.transition(task, Status.TERMINATED, actor="janitor", reason="its worker died", ending=Ending.LOST)
+        except TransitionConflict:
+            log.info("it has moved on", task_id=task.pk)
 
     def _resume(self, now: datetime) -> None:
         """Go on with what ended through no fault of its own."""
@@ -77,14 +111,23 @@ class Janitor:
             status=Status.TERMINATED, ending__in=[Ending.LOST, Ending.SHUTDOWN], on_loss="resume"
         )
         for task in lost:
-            since = now - RESUMES_WITHIN
-            resumed = TaskEvent.objects.filter(task=task, actor="janitor", after=Status.INITIAL, at__gt=since)
-            if resumed.exclude(reason__in=RESTARTED).count() >= RESUMES or task.stop_requested_at:
+            lately = (now - RESUMES_WITHIN, now)
+            resumed = TaskEvent.objects.filter(task=task, actor="janitor", after=Status.INITIAL, at__range=lately)
+            if task.stop_requested_at:
+                continue
+            if resumed.exclude(reason__in=RESTARTED).count() >= settings.RESUME_LIMIT:
+                self._give_up(task)
                 continue
             try:
                 services.retry(task, actor="janitor", reason=f"goes on after: {task.reason}")
             except services.Conflict as conflict:
                 log.info("not resumed", task_id=task.pk, conflict=str(conflict))
+
+    def _give_up(self, task: Task) -> None:
+        """Tell once that an attempt gets no successor by itself for now."""
+        if not task.events.filter(kind="not resumed", attempt=task.attempt).exists():
+            reason = f"{settings.RESUME_LIMIT} new attempts in ten minutes: something takes it down again and again"
+            lifecycle.note(task, "not resumed", actor="janitor", reason=reason)
 
 
 def run() -> None:
@@ -93,7 +136,9 @@ def run() -> None:
     while True:
         close_old_connections()
         try:
-            janitor.round(now=timezone.now(), clock=time.monotonic())
+            janitor.round(now=timezone.now())
         except DatabaseError as error:
             log.warning("database does not answer", error=str(error)[:200])
+        except redis.RedisError as error:
+            log.warning("redis does not answer", error=str(error)[:200])
         time.sleep(ROUND_S)

@@ -20,6 +20,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 
 from processors.bus import decode
+from tasks_app import metrics
 from tasks_app.models import Task
 from tasks_app.results import Item, Results, _item, default
 
@@ -128,11 +129,13 @@ class Hub:
 
     def join(self, client: Client) -> None:
         self.clients.add(client)
+        metrics.WEBSOCKET_CLIENTS.set(len(self.clients))
         if self._runner is None or self._runner.done():
             self._runner = asyncio.get_running_loop().create_task(self._run())
 
     def leave(self, client: Client) -> None:
         self.clients.discard(client)
+        metrics.WEBSOCKET_CLIENTS.set(len(self.clients))
 
     # ---- subscriptions
 
@@ -240,14 +243,28 @@ class Hub:
                 continue
             task = int(fields[b"task"])
             if kind == "progress" and task in self._tasks:
-                self._tasks[task]["progress"] = json.loads(fields[b"progress"])
+                progress = json.loads(fields[b"progress"])
+                self._tasks[task] |= {"progress": progress, "stalled": bool(progress.get("stalled"))}
             else:
                 self._tasks |= await sync_to_async(_one_task)(task)
-            if task in self._tasks:
-                text = encode({"type": "update", "topic": "tasks", "task": self._tasks[task]})
-                for client in self.clients:
-                    if "tasks" in client.topics:
-                        client.put(f"tasks:{task}", text)  # a slot each: no task's news pushes out another's
+                await self._tell_queue(task)
+            self._tell_task(task)
+
+    def _tell_task(self, task: int) -> None:
+        if task in self._tasks:
+            text = encode({"type": "update", "topic": "tasks", "task": self._tasks[task]})
+            for client in self.clients:
+                if "tasks" in client.topics:
+                    client.put(f"tasks:{task}", text)  # a slot each: no task's news pushes out another's
+
+    async def _tell_queue(self, cause: int) -> None:
+        """A task that moved may have moved others on that wait for a slot: tell those whose place has changed."""
+        waiting = [task for task, told in self._tasks.items() if told["queue"] and task != cause]
+        for task in waiting:
+            fresh = (await sync_to_async(_one_task)(task)).get(task)
+            if fresh is not None and fresh != self._tasks[task]:
+                self._tasks[task] = fresh
+                self._tell_task(task)
 
     def _close(self, credential: str) -> None:
         for client in self.clients:

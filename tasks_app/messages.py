@@ -145,6 +145,36 @@ class Item(Strict):
     meta: Meta
 
 
+class Queue(Strict):
+    """A place in the queue for a free slot."""
+
+    position: int = Field(description="1: the next to get a slot")
+    taken: int = Field(description="Slots in use")
+    slots: int = Field(description="Of all workers; 0: there is no worker")
+
+
+class Progress(Open):
+    """What an attempt tells of itself, and what is seen of it from outside. Each fact is there when it is known."""
+
+    stage: str | None = Field(None, description="What a batch task is doing")
+    stage_number: int | None = Field(None, description="1 is the first stage")
+    stages: int | None = None
+    share: float | None = Field(None, description="Share done, 0 to 1")
+    batches: int | None = Field(None, description="Of this attempt")
+    rows: int | None = Field(None, description="Of this attempt")
+    rows_per_s: float | None = Field(None, description="Over the last ten seconds")
+    last_batch_at: int | None = Field(None, description="ms since 1970, UTC")
+    lag_ms: float | None = None
+    missed: int | None = Field(None, description="Snapshots since the task's start that could not be read any more")
+    behind: int | None = Field(None, description="Snapshots that wait on the bus")
+    stalled: bool | None = None
+    heap_mb: float | None = Field(None, description="In use of the JVM's heap")
+    jvm_mb: float | None = Field(None, description="Resident")
+    python_mb: float | None = Field(None, description="Resident, of all its Python processes")
+    saved_at: int | None = Field(None, description="When its checkpoint was written; ms since 1970, UTC")
+    unsaved: str | None = Field(None, description="Why its checkpoint could not be written; empty: it could")
+
+
 class Task(Strict):
     """One run order of one processor."""
 
@@ -165,9 +195,14 @@ class Task(Strict):
     started_at: AwareDatetime | None
     running_at: AwareDatetime | None
     ended_at: AwareDatetime | None
-    progress: dict[str, Any] = Field(description="Facts, most of them counters")
+    progress: Progress
     actions: list[Action] = Field(description="What may be asked of the task in its state")
     live_params: list[str] = Field(description="Parameters that may change while it runs")
+    code_hash: str = Field(description="Of the code that its newest attempt ran; empty before one did")
+    memory_mb: int = Field(description="Heap of its JVM, if it has one")
+    on_loss: Literal["resume", "end"] = Field(description="What follows when its process or worker dies")
+    queue: Queue | None = Field(description="Where it stands while it waits for a free slot")
+    stalled: bool = Field(description="Alive, but no batch although snapshots wait")
 
 
 class StockColumns(Strict):

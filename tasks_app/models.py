@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.validators import validate_slug
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 from knox.models import AbstractAuthToken
 
+from tasks_app import times
 from tasks_app.states import ENDED, LIVE, Ending, Status
 
 STATUS_CHOICES = [(status.value, status.value) for status in Status]
@@ -27,6 +30,7 @@ class Processor(models.Model):
     schema = models.JSONField(default=dict)
     live_params = models.JSONField(default=list)
     enabled = models.BooleanField(default=True)
+    code_hash = models.CharField(max_length=32, blank=True, help_text="Of the code that the last check found good")
     checked_at = models.DateTimeField(auto_now=True)
 
     class Meta:
@@ -79,6 +83,7 @@ class Task(models.Model):
     on_loss = models.CharField(
         max_length=6, default="resume", choices=[("resume", "go on with a new attempt"), ("end", "stay ended")]
     )
+    memory_mb = models.PositiveIntegerField(default=768, help_text="Heap of the attempt's JVM, if it has one")
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
@@ -126,6 +131,16 @@ class Task(models.Model):
     def stopping(self) -> bool:
         return self.stop_requested_at is not None and self.status not in ENDED
 
+    @property
+    def waiting(self) -> bool:
+        """Whether it has been asked to start and no worker has taken it yet."""
+        return self.status == Status.INITIAL and self.queued_at is not None
+
+    @property
+    def stalled(self) -> bool:
+        """Whether it lives, but has taken no snapshot for a while although some wait."""
+        return self.status == Status.RUNNING and bool(self.progress.get("stalled"))
+
 
 class TaskEvent(models.Model):
     """One move or command in a task's life; written once, never changed."""
@@ -145,6 +160,93 @@ class TaskEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.before}→{self.after}" if self.after else self.kind
+
+
+def workdays() -> list[int]:
+    return [0, 1, 2, 3, 4]
+
+
+class Schedule(models.Model):
+    """When a task is started or stopped by itself: at a time of day, or with an exchange's session."""
+
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="schedules")
+    action = models.CharField(max_length=5, choices=[("start", "start"), ("stop", "stop")])
+    enabled = models.BooleanField(default=True)
+    by = models.CharField(max_length=7, choices=[("clock", "time of day"), ("session", "exchange session")])
+    at = models.TimeField(null=True, blank=True, help_text="By clock: the time of day in the zone")
+    weekdays = models.JSONField(default=workdays, blank=True, help_text="By clock: a list, 0 is Monday")
+    zone = models.CharField(max_length=64, blank=True, default="UTC", help_text="By clock: IANA time zone")
+    calendar = models.CharField(
+        max_length=16, blank=True, help_text="By session: exchange_calendars name, such as XSHG"
+    )
+    moment = models.CharField(
+        max_length=6, blank=True, choices=[(m, m) for m in times.MOMENTS], help_text="By session: lunch ends at resume"
+    )
+    offset_min = models.SmallIntegerField(default=0, help_text="By session: minutes after the moment, negative before")
+    seen_until = models.DateTimeField(default=timezone.now, help_text="What was due up to here has been dealt with")
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        when = f"{self.at} {self.zone}" if self.by == "clock" else f"{self.calendar} {self.moment} {self.offset_min:+d}"
+        return f"{self.action} {self.task} at {when}"
+
+    def rule(self) -> times.Rule:
+        if self.by == "clock":
+            assert self.at is not None
+            return times.Clock(self.at, tuple(self.weekdays), self.zone)
+        return times.Session(self.calendar, self.moment, self.offset_min)  # type: ignore[arg-type]
+
+    def clean(self) -> None:
+        """Raise ValidationError, by field, for a rule that could never be followed."""
+        wrong = _wrong_clock(self) if self.by == "clock" else _wrong_session(self)
+        if wrong:
+            raise ValidationError(wrong)
+
+
+def _wrong_clock(schedule: Schedule) -> dict[str, str]:
+    wrong = {}
+    if schedule.at is None:
+        wrong["at"] = "missing: expected a time of day such as 09:15"
+    days = schedule.weekdays
+    if not isinstance(days, list) or not days or not all(type(day) is int and 0 <= day <= 6 for day in days):
+        wrong["weekdays"] = f"{days!r}: expected a list of numbers from 0 (Monday) to 6"
+    try:
+        times.check_zone(schedule.zone)
+    except ValueError as error:
+        wrong["zone"] = str(error)
+    return wrong
+
+
+def _wrong_session(schedule: Schedule) -> dict[str, str]:
+    wrong = {}
+    if schedule.moment not in times.MOMENTS:
+        wrong["moment"] = f"{schedule.moment!r}: expected one of {', '.join(times.MOMENTS)}"
+    if abs(schedule.offset_min) > times.OFFSET_LIMIT_MIN:
+        wrong["offset_min"] = f"{schedule.offset_min}: expected at most {times.OFFSET_LIMIT_MIN} before or after"
+    try:
+        times.check_calendar(schedule.calendar, timezone.now())
+    except times.UnknownCalendar as error:
+        wrong["calendar"] = str(error)
+    return wrong
+
+
+class ScheduleRun(models.Model):
+    """One time at which a schedule was due, and what came of it."""
+
+    schedule = models.ForeignKey(Schedule, on_delete=models.CASCADE, related_name="runs")
+    due_at = models.DateTimeField()
+    at = models.DateTimeField(help_text="When it was dealt with")
+    outcome = models.CharField(max_length=8, choices=[(o, o) for o in ("done", "needless", "refused", "missed")])
+    detail = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        ordering = ["-due_at"]
+        constraints = [models.UniqueConstraint(fields=["schedule", "due_at"], name="a_schedule_is_due_once")]
+
+    def __str__(self) -> str:
+        return f"{self.due_at:%Y-%m-%d %H:%M} {self.outcome}"
 
 
 class ApiToken(AbstractAuthToken):
@@ -190,13 +292,15 @@ class _WriteOnce(models.QuerySet["AuditRecord"]):
 class AuditRecord(models.Model):
     """Who did, or tried to do, what, when, from where. Names, not keys: it outlives whom and what it tells of."""
 
+    OUTCOMES = [(outcome, outcome) for outcome in ("done", "refused", "failed")]
+
     at = models.DateTimeField(auto_now_add=True, db_index=True)
     who = models.CharField(max_length=150, blank=True, help_text="User name, as given where nobody was logged in")
     ip = models.GenericIPAddressField(null=True)
     through = models.CharField(max_length=80, blank=True, help_text="Session, token or the admin")
     action = models.CharField(max_length=32, db_index=True)
     target = models.CharField(max_length=200, blank=True)
-    outcome = models.CharField(max_length=8, choices=[(o, o) for o in ("done", "refused", "failed")])
+    outcome = models.CharField(max_length=8, choices=OUTCOMES)
     details = models.TextField(blank=True)
 
     objects = _WriteOnce.as_manager()

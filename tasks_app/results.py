@@ -5,7 +5,8 @@
 ``stocks:<task>``       stream of per-stock columns under the same ids: field ``b`` (Arrow IPC)
 ``owner:<task>``        token of the attempt that may write
 ``progress:<task>``     what the running attempt tells of itself (JSON)
-``alive:<worker>``      a worker's sign of life, with an expiry
+``workers``             hash of each worker's newest sign of life: ``<count> <slots>``
+``celery:<kind>``       Celery's own: the queue of a kind, looked into for what was lost
 ``events``              news for the web processes: a task changed, a task told progress
 ``orders``              orders for the workers: stop, change a live parameter
 ``ticket:<hash>``       session or token behind a one-time ticket for the websocket
@@ -14,7 +15,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -26,7 +29,6 @@ from processors.bus import connect, decode, encode
 from processors.contract import Header, Result
 
 KEEP_AFTER_END_S = 24 * 3600
-ALIVE_MS = 4_000
 NEWS_LENGTH = 2_000
 
 Published = Literal["written", "held", "fenced"]
@@ -156,11 +158,31 @@ class Results:
         found = self.client.xrevrange("orders", count=1)
         return found[0][0].decode() if found else "0-0"
 
-    def sign_of_life(self, worker: str) -> None:
-        self.client.set(f"alive:{worker}", 1, px=ALIVE_MS)
+    # ---- workers and what waits for them
 
-    def alive(self, worker: str) -> bool:
-        return bool(self.client.exists(f"alive:{worker}"))
+    def sign_of_life(self, worker: str, count: int, slots: int) -> None:
+        """Say that a worker lives, by a count that rises: an expiry would hang on the clock, which may be set."""
+        self.client.hset("workers", worker, f"{count} {slots}")
+
+    def signs(self) -> dict[str, str]:
+        """Return each worker's newest sign of life."""
+        return {worker.decode(): sign.decode() for worker, sign in self.client.hgetall("workers").items()}
+
+    def forget_worker(self, worker: str) -> None:
+        self.client.hdel("workers", worker)
+
+    def slots(self) -> int:
+        """Return how many tasks the workers can host side by side."""
+        return sum(int(sign.split()[1]) for sign in self.signs().values())
+
+    def queued(self, kinds: Iterable[str]) -> set[tuple[int, int]]:
+        """Return (task, attempt) of every message that waits for a worker."""
+        found = set()
+        for kind in kinds:
+            for text in self.client.lrange(f"celery:{kind}", 0, -1):
+                _, given, _ = json.loads(base64.b64decode(json.loads(text)["body"]))
+                found.add((given["task_id"], given["attempt"]))
+        return found
 
     # ---- tickets
 

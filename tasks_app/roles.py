@@ -23,7 +23,7 @@ TABLE: dict[str, frozenset[May]] = {
 }
 # What the admin shows to everybody who may look; whatever else is in it is the admins'.
 _SHOWN = frozenset(
-    {"tasks_app.view_task", "tasks_app.view_taskevent", "tasks_app.view_processor", "tasks_app.view_feed"}
+    f"tasks_app.view_{name}" for name in ("task", "taskevent", "processor", "feed", "schedule", "schedulerun")
 )
 
 

@@ -18,6 +18,7 @@ import json
 import os
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from processors.contract import Context, Processor
 
 _TRACEBACK_CHARS = 4_000
+_UNPINGED_LIMIT = 5  # looks, one a second; whoever does not ping has been given up by the janitor as well
 
 
 class Control:
@@ -40,6 +42,7 @@ class Control:
         self._out, self._lock = out, threading.Lock()
         self._progress: dict[str, Any] = {}
         self._changes: dict[str, Any] = {}
+        self._unpinged = 0
         context.running = lambda: self.say(running=True)
         context.progress = self._take_progress
 
@@ -53,12 +56,20 @@ class Control:
         for line in lines:
             message = json.loads(line)
             if "ping" in message:
+                self._unpinged = 0
                 self.say(pong=message["ping"], progress=dict(self._progress))
             if "change" in message:
                 with self._lock:
                     self._changes.update(message["change"])
             if message.get("stop"):
                 self.context.stopping.set()
+        os._exit(3)
+
+    def watch(self) -> None:
+        """End the process when its supervisor is frozen: another attempt may have begun."""
+        while self._unpinged < _UNPINGED_LIMIT:
+            time.sleep(1.0)
+            self._unpinged += 1
         os._exit(3)
 
     def changes(self) -> dict[str, Any]:
@@ -77,12 +88,14 @@ def work(order: dict[str, Any], context: Context, control: Control, jvm: gateway
     """Run the processor to its end; return the outcome for the supervisor."""
     if order["kind"] == "stream":
         return _stream(order, context, control, jvm)
-    from processors.loading import load
+    from processors.loading import code_hash, load
 
     processor: Processor = load(order["class"])()
+    control.say(code=code_hash(type(processor)))
     params = processor.Params.model_validate(order["params"])
     if order["kind"] == "batch":
-        return {"finished": processor.run(params, context)}  # type: ignore[attr-defined]
+        summary = processor.run(params, context)  # type: ignore[attr-defined]
+        return {"stopped": True} if context.stopping.is_set() else {"finished": summary}
     processor.run(params, FeedSpec(**order["feed"]), context)  # type: ignore[attr-defined]
     return {"stopped": True} if context.stopping.is_set() else {"finished": {}}
 
@@ -95,8 +108,8 @@ def _stream(order: dict[str, Any], context: Context, control: Control, jvm: gate
     session = spark.session(order["processor"], context, jvm)
 
     from processors.bus import connect
-    from processors.loading import load
-    from processors.streaming import Engine, Fenced, Outlets, Stopped, code_hash
+    from processors.loading import code_hash, load
+    from processors.streaming import Engine, Fenced, Outlets, Stopped
     from tasks_app.results import Results
 
     processor = load(order["class"])()
@@ -136,7 +149,7 @@ def outcome_of(error: BaseException) -> dict[str, Any]:
     """Return a failure as the supervisor takes it: one sentence, and the traceback's end."""
     from pydantic import ValidationError
 
-    if type(error).__name__ == "JvmDied":  # known by name: a feed's runner never imports pyspark
+    if type(error).__name__ in ("JvmDied", "WorkerDied"):  # by name: a feed's runner never imports pyspark
         return {"lost": str(error)}
     if isinstance(error, ValidationError):
         reason = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
@@ -156,6 +169,7 @@ def main() -> None:
     control = Control(out, _context(order))
     log.info("attempt began", task_id=order["task"], attempt=order["attempt"])
     threading.Thread(target=control.listen, args=(sys.stdin.buffer,), name="control", daemon=True).start()
+    threading.Thread(target=control.watch, name="watch", daemon=True).start()
     try:
         outcome = work(order, control.context, control, jvm)
     except BaseException as error:
@@ -180,6 +194,19 @@ def _context(order: dict[str, Any]) -> Context:
     )
 
 
+class _Unfailing:
+    """Standard error for the log: a full disk takes no lines, and must not take the task with them."""
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            return sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+
+
 def _logger() -> Any:
     import structlog
 
@@ -189,7 +216,7 @@ def _logger() -> Any:
             structlog.processors.TimeStamper(fmt="iso"),
             structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(_Unfailing()),  # type: ignore[arg-type]
     )
     return structlog.get_logger()
 

@@ -6,13 +6,16 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
 import jsonschema
 import redis
+from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from tasks_app import audit, jobs, lifecycle, registry, results
@@ -34,6 +37,7 @@ class Conflict(Exception):
 
 
 KEYS_KEPT = timedelta(hours=24)
+LEAST_MEMORY_MB = 512  # Spark refuses a heap below 450 MB, of which a part is Java's
 Given = ParamSpec("Given")
 
 
@@ -98,29 +102,66 @@ def _created_before(key: str, fingerprint: str, user: Any) -> Task:
     return found.task
 
 
-def create(*, processor: str, feed: str | None, params: dict[str, Any], user: Any = None, start: bool = True) -> Task:
+def create(
+    *,
+    processor: str,
+    feed: str | None,
+    params: dict[str, Any],
+    user: Any = None,
+    start: bool = True,
+    memory_mb: int | None = None,
+    on_loss: str = "resume",
+) -> Task:
     """Create a task of a processor by its name, on a feed by its name, and start it if asked to.
 
-    Raises Invalid for an unknown name or parameters that do not fit the processor's schema, Conflict for a feed that
-    has a live task; then there is no task.
+    ``memory_mb`` is the heap of its JVM, that of the settings when None. Raises Invalid for an unknown name, parameters
+    that do not fit the processor's schema or memory out of bounds, Conflict for a feed that has a live task; then there
+    is no task.
     """
+    asked: dict[str, Any] = {"params": params, "start": start, "memory_mb": memory_mb, "on_loss": on_loss}
     with _refusals_written("create", processor, user):
-        task = _create(processor=processor, feed=feed, params=params, user=user, start=start)
+        task = _create(processor=processor, feed=feed, user=user, **asked)
     if user is not None:
         audit.write("create", user=user, target=task, details="" if start else "not started")
     return task
 
 
-def _create(*, processor: str, feed: str | None, params: dict[str, Any], user: Any, start: bool) -> Task:
+def _create(
+    *,
+    processor: str,
+    feed: str | None,
+    params: dict[str, Any],
+    user: Any,
+    start: bool,
+    memory_mb: int | None = None,
+    on_loss: str = "resume",
+) -> Task:
     chosen = Processor.objects.filter(name=processor, enabled=True).first()
     if chosen is None:
         raise Invalid({"processor": [f"{processor!r} is not a registered processor"]})
     source = _feed(chosen, feed)
     full = validate(chosen, params)
     with transaction.atomic():
-        task = Task.objects.create(processor=chosen, kind=chosen.kind, feed=source, params=full, created_by=user)
+        task = Task.objects.create(
+            processor=chosen,
+            kind=chosen.kind,
+            feed=source,
+            params=full,
+            created_by=user,
+            memory_mb=_memory(memory_mb),
+            on_loss=on_loss,
+        )
         lifecycle.note(task, "created", actor=actor_name(user))
         return _start(task, user) if start else task
+
+
+def _memory(asked_mb: int | None) -> int:
+    most = settings.RUNNER_MEMORY_MAX_MB
+    if asked_mb is None:
+        return settings.RUNNER_MEMORY_MB
+    if not LEAST_MEMORY_MB <= asked_mb <= most:
+        raise Invalid({"memory_mb": [f"{asked_mb}: expected {LEAST_MEMORY_MB} to {most} MB"]})
+    return asked_mb
 
 
 def _feed(processor: Processor, name: str | None) -> Feed | None:
@@ -151,12 +192,12 @@ def validate(processor: Processor, params: dict[str, Any]) -> dict[str, Any]:
 
 
 @_audited("start")
-def start_task(task: Task, *, user: Any = None) -> Task:
+def start_task(task: Task, *, user: Any = None, actor: str = "") -> Task:
     """Ask for an Initial task to be run: it waits in the queue of its kind until a worker takes it."""
-    return _start(task, user)
+    return _start(task, user, actor)
 
 
-def _start(task: Task, user: Any) -> Task:
+def _start(task: Task, user: Any, actor: str = "") -> Task:
     if task.kind == "feed":
         _only_one(task)
     asked = Task.objects.filter(pk=task.pk, status=Status.INITIAL, queued_at=None, attempt=task.attempt)
@@ -164,7 +205,7 @@ def _start(task: Task, user: Any) -> Task:
         task.refresh_from_db()
         raise Conflict(_forbidden(task, "start"))
     task.refresh_from_db()
-    lifecycle.note(task, "start", actor=actor_name(user))
+    lifecycle.note(task, "start", actor=actor or actor_name(user))
     transaction.on_commit(lambda: jobs.send(task))
     return task
 
@@ -179,17 +220,17 @@ def _only_one(task: Task) -> None:
 
 
 @_audited("stop")
-def stop(task: Task, *, user: Any = None, reason: str = "") -> Task:
+def stop(task: Task, *, user: Any = None, reason: str = "", actor: str = "") -> Task:
     """Ask for a task to be stopped. What waits is stopped at once; what runs has two seconds."""
-    return _stop(task, user, reason)
+    return _stop(task, actor or actor_name(user), reason)
 
 
-def _stop(task: Task, user: Any, reason: str) -> Task:
+def _stop(task: Task, actor: str, reason: str) -> Task:
     if task.status == Status.INITIAL and task.queued_at:
-        return _stop_waiting(task, user, reason)
+        return _stop_waiting(task, actor, reason)
     values = {
         "stop_requested_at": timezone.now(),
-        "stop_requested_by": actor_name(user),
+        "stop_requested_by": actor,
         "stop_reason": reason[:500],
     }
     asked = Task.objects.filter(pk=task.pk, status__in=LIVE, attempt=task.attempt, stop_requested_at=None)
@@ -197,19 +238,19 @@ def _stop(task: Task, user: Any, reason: str) -> Task:
         task.refresh_from_db()
         raise Conflict(_forbidden(task, "stop"))
     task.refresh_from_db()
-    lifecycle.note(task, "stop", actor=actor_name(user), reason=reason)
-    _order(task, {"stop": True})
+    lifecycle.note(task, "stop", actor=actor, reason=reason)
+    transaction.on_commit(lambda: _order(task, {"stop": True}))
     return task
 
 
-def _stop_waiting(task: Task, user: Any, reason: str) -> Task:
+def _stop_waiting(task: Task, actor: str, reason: str) -> Task:
     try:
         return lifecycle.transition(
-            task, Status.STOPPED, actor=actor_name(user), reason=reason or "stopped before a worker took it"
+            task, Status.STOPPED, actor=actor, reason=reason or "stopped before a worker took it"
         )
     except TransitionConflict:
         task.refresh_from_db()
-        return _stop(task, user, reason) if task.status in LIVE else _raise(_forbidden(task, "stop"))
+        return _stop(task, actor, reason) if task.status in LIVE else _raise(_forbidden(task, "stop"))
 
 
 def _raise(text: str) -> Task:
@@ -217,8 +258,20 @@ def _raise(text: str) -> Task:
 
 
 @_audited("retry")
-def retry(task: Task, *, user: Any = None, fresh: bool = False, actor: str = "", reason: str = "") -> Task:
-    """Make a new attempt of an ended task. It goes on from its checkpoint unless ``fresh``."""
+def retry(
+    task: Task,
+    *,
+    user: Any = None,
+    fresh: bool = False,
+    memory_mb: int | None = None,
+    actor: str = "",
+    reason: str = "",
+) -> Task:
+    """Make a new attempt of an ended task. It goes on from its checkpoint unless ``fresh``.
+
+    ``memory_mb`` changes the heap of its JVM from this attempt on.
+    """
+    memory = task.memory_mb if memory_mb is None else _memory(memory_mb)
     if task.status not in ENDED:
         raise Conflict(_forbidden(task, "retry"))
     if task.kind == "feed":
@@ -232,8 +285,9 @@ def retry(task: Task, *, user: Any = None, fresh: bool = False, actor: str = "",
                 reason=reason,
                 attempt=task.attempt + 1,
                 fresh=fresh,
+                memory_mb=memory,
             )
-            return _start(task, user)
+            return _start(task, user, actor)
     except TransitionConflict as conflict:
         raise Conflict(str(conflict)) from conflict
 
@@ -269,6 +323,33 @@ def _order(task: Task, order: dict[str, Any]) -> None:
         results.default().order(task.pk, order)
     except redis.RedisError:
         return  # a stop stands in the database, where the supervisor looks each second
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a task stands that waits: behind how many, itself included, and what is there to wait for."""
+
+    position: int
+    taken: int  # slots in use
+    slots: int  # of all workers that live; 0: there is no worker
+
+
+def place(task: Task) -> Place | None:
+    """Return where a task stands in the queue for a free slot, None for one that does not wait."""
+    if not task.waiting:
+        return None
+    ahead = Task.objects.filter(status=Status.INITIAL).filter(
+        Q(queued_at__lt=task.queued_at) | Q(queued_at=task.queued_at, pk__lt=task.pk)
+    )
+    taken = Task.objects.filter(status__in=LIVE).count()
+    return Place(position=ahead.count() + 1, taken=taken, slots=_slots())
+
+
+def _slots() -> int:
+    try:
+        return results.default().slots()
+    except redis.RedisError:
+        return 0
 
 
 def allowed_actions(task: Task) -> list[str]:

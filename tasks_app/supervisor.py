@@ -16,32 +16,38 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import psutil
 import redis
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections
 
 from processors.bus import connect
 from processors.environment import COMPUTING
 from processors.scratch import scratch_path
 from processors.snapshot import FeedSpec
-from tasks_app import lifecycle, logs, results
+from tasks_app import lifecycle, logs, orphans, results
 from tasks_app.lifecycle import TransitionConflict
 from tasks_app.models import Feed, Task
 from tasks_app.states import Ending, Status
+from tasks_app.watch import Watch, session_members
 
 log = structlog.get_logger()
 
 TICK_S = 1.0
-START_LIMIT_S = 120.0  # pyspark waits for its JVM without a limit
-SILENCE_LIMIT_S = 10.0
+# Counted in ticks, not by a clock: where everything was frozen or suspended for a while, nobody was silent.
+FIRST_WORD_TICKS = 60
+START_TICKS = 120  # pyspark waits for its JVM without a limit
+SILENCE_TICKS = 4
 STOP_LIMIT_S = 1.7
 CATCH_UP = 300  # snapshots on the bus that a first attempt learns from before the newest
+
+
+Written = TypeVar("Written")
 
 
 class Worker:
@@ -62,10 +68,15 @@ class Worker:
                     threading.Thread(target=target, name=target.__name__, daemon=True).start()
 
     def inbox(self, task: int) -> queue.Queue[dict[str, Any]]:
-        return self._inboxes.setdefault(task, queue.Queue())
+        """Return a new inbox for an attempt of a task; the one of an attempt before it gets no more orders."""
+        self._inboxes[task] = made = queue.Queue[dict[str, Any]]()
+        return made
 
-    def forget(self, task: int) -> None:
-        self._inboxes.pop(task, None)
+    def forget(self, task: int, inbox: queue.Queue[dict[str, Any]]) -> None:
+        """Close an attempt's inbox, if the next attempt has not opened its own yet."""
+        with self._lock:
+            if self._inboxes.get(task) is inbox:
+                del self._inboxes[task]
 
     def close(self) -> None:
         """Tell every supervisor that the worker shuts down."""
@@ -74,10 +85,11 @@ class Worker:
             inbox.put({"shutdown": True})
 
     def _live(self) -> None:
-        mine = results.Results(connect(settings.REDIS_URL, timeout_s=1.0))
+        mine, count = results.Results(connect(settings.REDIS_URL, timeout_s=1.0)), 0
         while True:
+            count += 1
             try:
-                mine.sign_of_life(self.name)
+                mine.sign_of_life(self.name, count, settings.SLOTS)
             except redis.RedisError:
                 pass  # the janitor judges nobody while Redis does not answer
             time.sleep(TICK_S)
@@ -89,8 +101,8 @@ class Worker:
                 after = after or mine.last_order()
                 for key, task, order in mine.orders(after, block_ms=2_000):
                     after = key
-                    if task in self._inboxes:
-                        self._inboxes[task].put(order)
+                    if inbox := self._inboxes.get(task):
+                        inbox.put(order)
             except redis.RedisError:
                 after = ""  # orders missed meanwhile stand in the database, where supervisors look as well
                 time.sleep(TICK_S)
@@ -128,7 +140,9 @@ class Supervisor:
         self.task, self.worker = task, worker
         self.inbox = worker.inbox(task.pk)
         self.progress: dict[str, Any] = {}
-        self.pong_at = self.born_at = time.monotonic()
+        self.ticks = self.unanswered = 0
+        self.heard = False
+        self._stdin = threading.Lock()
         self.stop_by: float | None = None
         self.ending: dict[str, Any] | None = None
         self.results = results.Results(connect(settings.REDIS_URL, timeout_s=1.0))
@@ -141,7 +155,9 @@ class Supervisor:
         except OSError as error:
             self._end({"failed": f"the runner could not be started: {error}"})
             return
-        threading.Thread(target=self._read, name=f"runner-{self.task.pk}", daemon=True).start()
+        self.watch = Watch(self.task, self.results.client, self.process.pid)
+        for target in (self._read, self._beat):
+            threading.Thread(target=target, name=f"runner-{self.task.pk}", daemon=True).start()
         next_tick = time.monotonic()
         while self.ending is None:
             try:
@@ -153,7 +169,7 @@ class Supervisor:
                 self._judge()
         self._sweep()
         self._end(self.ending)
-        self.worker.forget(self.task.pk)
+        self.worker.forget(self.task.pk, self.inbox)
 
     def _wake_at(self, next_tick: float) -> float:
         return min(next_tick, self.stop_by) if self.stop_by else next_tick
@@ -164,6 +180,7 @@ class Supervisor:
         directory.mkdir(parents=True, exist_ok=True)
         environment = {
             **os.environ,
+            **orphans.environment(self.task.owner),
             "PLATFORM_TASK": f"{self.task.pk}.{self.task.attempt}",
             "PYTHONUNBUFFERED": "1",
             **COMPUTING,
@@ -203,7 +220,7 @@ class Supervisor:
             "redis_url": settings.REDIS_URL,
             "state_dir": str(directory),
             "fresh": task.fresh,
-            "memory_mb": settings.RUNNER_MEMORY_MB,
+            "memory_mb": task.memory_mb,
             "result_bytes": settings.RESULT_BYTES,
             "catch_up": CATCH_UP,
         }
@@ -214,8 +231,17 @@ class Supervisor:
         """Pass the runner's messages on; its end of the pipe closes when it is gone."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
+            self.heard, self.unanswered = True, 0
             self.inbox.put({"runner": json.loads(line)})
         self.inbox.put({"gone": self.process.wait()})
+
+    def _beat(self) -> None:
+        """Ping the runner each second, also while the database keeps the other thread waiting."""
+        while self.ending is None:
+            self.ticks += 1
+            self.unanswered += 1
+            self._send({"ping": self.ticks})
+            time.sleep(TICK_S)
 
     def _take(self, message: dict[str, Any]) -> None:
         if "runner" in message:
@@ -228,15 +254,15 @@ class Supervisor:
             self._send({"change": message["change"]})
 
     def _hear(self, message: dict[str, Any]) -> None:
-        self.pong_at = time.monotonic()
-        self.progress = message.get("progress") or self.progress
+        self.progress = {**self.progress, **message.get("progress", {})}
         if message.get("running") and self.task.status == Status.STARTED:  # told again after a Redis outage
             self._move(Status.RUNNING)
         if "code" in message:
-            Task.objects.filter(pk=self.task.pk, owner=self.task.owner).update(code_hash=message["code"])
+            mine = Task.objects.filter(pk=self.task.pk, owner=self.task.owner)
+            self._written(lambda: mine.update(code_hash=message["code"]))
         if "applied" in message:
             details = {key: message[key] for key in ("applied", "index", "time")}
-            lifecycle.note(self.task, "applied", actor="runner", details=details)
+            self._written(lambda: lifecycle.note(self.task, "applied", actor="runner", details=details))
         if message.keys() & {"finished", "failed", "lost", "stopped", "fenced"}:
             self.ending = message
 
@@ -252,8 +278,8 @@ class Supervisor:
     # ---- once a second
 
     def _tick(self) -> None:
-        self._send({"ping": int(time.time())})
         close_old_connections()
+        self.progress |= self.watch.look(self.progress)
         try:
             if self.progress:
                 Task.objects.filter(pk=self.task.pk, owner=self.task.owner).update(progress=self.progress)
@@ -267,13 +293,13 @@ class Supervisor:
             log.warning("could not tell progress", task_id=self.task.pk, error=str(error)[:200])
 
     def _judge(self) -> None:
-        now = time.monotonic()
-        if self.stop_by is not None and now >= self.stop_by:
+        silence = SILENCE_TICKS if self.heard else FIRST_WORD_TICKS
+        if self.stop_by is not None and time.monotonic() >= self.stop_by:
             self.ending = {"stopped": True}
-        elif now - self.pong_at > SILENCE_LIMIT_S:
-            self.ending = {"lost": f"the runner did not answer for {SILENCE_LIMIT_S:.0f} s"}
-        elif self.task.status == Status.STARTED and now - self.born_at > START_LIMIT_S:
-            self.ending = {"failed": f"nothing ran within {START_LIMIT_S:.0f} s of the start"}
+        elif self.unanswered >= silence:
+            self.ending = {"lost": f"the runner did not answer for {silence * TICK_S:.0f} s"}
+        elif self.task.status == Status.STARTED and self.ticks > START_TICKS:
+            self.ending = {"failed": f"nothing ran within {START_TICKS * TICK_S:.0f} s of the start"}
 
     def _stop(self) -> None:
         if self.stop_by is None:
@@ -282,17 +308,19 @@ class Supervisor:
 
     def _send(self, message: dict[str, Any]) -> None:
         assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(json.dumps(message).encode() + b"\n")
-            self.process.stdin.flush()
-        except OSError:
-            pass  # it is gone: the reader will say so
+        with self._stdin:
+            try:
+                self.process.stdin.write(json.dumps(message).encode() + b"\n")
+                self.process.stdin.flush()
+            except (OSError, ValueError):
+                pass  # it is gone: the reader will say so
 
     # ---- the end
 
     def _sweep(self) -> None:
-        """Kill whatever lives in the runner's session, until nothing does, and drop what it had in memory."""
+        """Kill whatever lives in the runner's session or bears its mark, and drop what it had in memory."""
         self._kill_session()
+        orphans.kill(self.task.owner)
         shutil.rmtree(scratch_path(self.process.pid), ignore_errors=True)
 
     def _kill_session(self) -> None:
@@ -335,24 +363,22 @@ class Supervisor:
     def _move(self, to: Status, **fields: Any) -> None:
         actor = self.task.stop_requested_by if to is Status.STOPPED and self.task.stop_requested_by else "worker"
         try:
-            self.task = lifecycle.transition(self.task, to, actor=actor, **fields)
+            self.task = self._written(lambda: lifecycle.transition(self.task, to, actor=actor, **fields))
         except TransitionConflict as conflict:
             log.warning("move refused", task_id=self.task.pk, to=str(to), conflict=str(conflict))
             self.ending = self.ending or {"fenced": True}
+
+    def _written(self, write: Callable[[], Written]) -> Written:
+        """Write to the database, however long it is locked or away: what has happened must not be lost."""
+        while True:
+            close_old_connections()
+            try:
+                return write()
+            except (OperationalError, InterfaceError) as error:
+                log.warning("database does not answer, waiting", task_id=self.task.pk, error=str(error)[:200])
+                time.sleep(TICK_S)
 
 
 def feed_spec(feed: Feed) -> dict[str, Any]:
     """Return the feed's row as the fields of a FeedSpec."""
     return asdict(FeedSpec(**{each.name: getattr(feed, each.name) for each in fields(FeedSpec)}))
-
-
-def session_members(sid: int) -> list[int]:
-    """Return the processes of a session that are not dead yet."""
-    found = []
-    for process in psutil.process_iter(["pid", "status"]):
-        try:
-            if os.getsid(process.pid) == sid and process.info["status"] != psutil.STATUS_ZOMBIE:
-                found.append(process.pid)
-        except (ProcessLookupError, PermissionError):
-            continue
-    return found

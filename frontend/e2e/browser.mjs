@@ -26,3 +26,13 @@ export async function launchBrowser(options = {}) {
     ...options,
   })
 }
+
+/** Log in by the page and wait until the live connection stands. */
+export async function logIn(page, base, user, password) {
+  const input = (name) => page.locator(`[data-testid="${name}"] input, input[data-testid="${name}"]`)
+  await page.goto(`${base}/login`)
+  await input('login-username').fill(user)
+  await input('login-password').fill(password)
+  await page.locator('[data-testid="login-submit"]').click()
+  await page.locator('[data-testid="connection"][data-state="open"]').waitFor()
+}

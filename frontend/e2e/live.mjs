@@ -1,6 +1,6 @@
 /** One person at the live page: logs in, starts a run, sees a chart move, changes K, stops the run. Prints JSON. */
 
-import { launchBrowser } from './browser.mjs'
+import { launchBrowser, logIn } from './browser.mjs'
 
 const [base, user, password, pictures] = process.argv.slice(2)
 const at = (name) => `[data-testid="${name}"]`
@@ -11,7 +11,7 @@ try {
   const page = await (await browser.newContext({ viewport: { width: 1440, height: 900 } })).newPage()
   page.setDefaultTimeout(90_000)
   page.on('pageerror', (error) => problems.push(error.message))
-  await logIn(page)
+  await logIn(page, base, user, password)
   const simulated = await page.locator(at('simulated-badge')).first().isVisible()
   await page.locator(at('start')).click()
   const moved = await chartMoves(page)
@@ -27,14 +27,6 @@ try {
   process.stdout.write(`${JSON.stringify({ simulated, moved, clusters, stocks, problems })}\n`)
 } finally {
   await browser.close()
-}
-
-async function logIn(page) {
-  await page.goto(`${base}/login`)
-  await page.locator(`${at('login-username')} input, input${at('login-username')}`).fill(user)
-  await page.locator(`${at('login-password')} input, input${at('login-password')}`).fill(password)
-  await page.locator(at('login-submit')).click()
-  await page.locator(`${at('connection')}[data-state="open"]`).waitFor()
 }
 
 /** Return the times of a chart's last point before and after it moved by itself. */

@@ -18,6 +18,9 @@ export interface Processor {
   description: string
   schema: JsonSchema
   enabled: boolean
+  checked_at: string
+  /** Of the code that the last check found good. */
+  code_hash: string
 }
 
 export interface Feed {
@@ -40,20 +43,80 @@ export interface Feed {
   } | null
 }
 
-export interface TaskPage {
+export interface Page<T> {
   count: number
   next: string | null
   previous: string | null
-  results: Task[]
+  results: T[]
 }
 
 export interface TaskEvent {
   at: string
   attempt: number
-  from: string | null
+  /** `move`, or what was asked for without moving anything. */
+  kind: string
+  from: string
   to: string
-  actor: string | null
-  reason: string | null
+  actor: string
+  reason: string
+  details: Record<string, unknown>
+}
+
+export interface Log {
+  attempt: number
+  attempts: number[]
+  size: number
+  truncated: boolean
+  text: string
+}
+
+export interface Token {
+  name: string
+  created: string
+  expiry: string
+  last_used_at: string | null
+}
+
+export interface AuditRecord {
+  id: number
+  at: string
+  who: string
+  ip: string | null
+  through: string
+  action: string
+  target: string
+  outcome: 'done' | 'refused' | 'failed'
+  details: string
+}
+
+export interface ScheduleRun {
+  due_at: string
+  at: string
+  outcome: 'done' | 'needless' | 'refused' | 'missed'
+  detail: string
+}
+
+export interface ScheduleBody {
+  task: number
+  action: 'start' | 'stop'
+  enabled: boolean
+  by: 'clock' | 'session'
+  /** Time of day, of a schedule by the clock. */
+  at: string | null
+  /** 0 is Monday. */
+  weekdays: number[]
+  zone: string
+  calendar: string
+  moment: 'open' | 'lunch' | 'resume' | 'close' | ''
+  offset_min: number
+}
+
+export interface Schedule extends ScheduleBody {
+  id: number
+  next_due: string | null
+  last_run: ScheduleRun | null
+  /** Due times of the last week at which the platform was down. */
+  missed: number
 }
 
 interface Problem {
@@ -117,7 +180,29 @@ export interface TaskFilter {
   kind?: string
   status?: string
   feed?: string
+  processor?: string
+  search?: string
+  order?: string
   page?: number
+}
+
+export interface AuditFilter {
+  search?: string
+  who?: string
+  action?: string
+  outcome?: string
+  page?: number
+}
+
+export interface NewRun {
+  processor: string
+  feed: string | null
+  params: Record<string, unknown>
+  start: boolean
+  /** Heap of its JVM; that of the platform's settings when null. */
+  memory_mb?: number | null
+  /** What follows when its process or worker dies. */
+  on_loss?: Task['on_loss']
 }
 
 export const api = {
@@ -126,16 +211,30 @@ export const api = {
   logout: () => call<void>('DELETE', 'session'),
   processors: () => call<Processor[]>('GET', 'processors'),
   feeds: () => call<Feed[]>('GET', 'feeds'),
-  tasks: (filter: TaskFilter) => call<TaskPage>('GET', `tasks?${query({ ...filter })}`),
+  tasks: (filter: TaskFilter) => call<Page<Task>>('GET', `tasks?${query({ ...filter })}`),
   task: (id: number) => call<Task>('GET', `tasks/${id}`),
-  create: (processor: string, feed: string | null, params: Record<string, unknown>) =>
-    call<Task>('POST', 'tasks', { processor, feed, params, start: true }),
+  create: (run: NewRun) => call<Task>('POST', 'tasks', run),
   start: (id: number) => call<Task>('POST', `tasks/${id}/start`, {}),
   stop: (id: number, reason?: string) => call<Task>('POST', `tasks/${id}/stop`, reason ? { reason } : {}),
   retry: (id: number, fresh: boolean) => call<Task>('POST', `tasks/${id}/retry`, { fresh }),
   setLive: (id: number, name: string, value: unknown) =>
     call<unknown>('POST', `tasks/${id}/live`, { name, value }),
   events: (id: number) =>
-    call<{ results: TaskEvent[] }>('GET', `tasks/${id}/events?page_size=500`).then((page) => page.results),
+    call<Page<TaskEvent>>('GET', `tasks/${id}/events?page_size=500`).then((page) => page.results),
+  log: (id: number, attempt: number, tail: number) =>
+    call<Log>('GET', `tasks/${id}/log?${query({ attempt, tail })}`),
+  logUrl: (id: number, attempt: number) => `/api/tasks/${id}/log?${query({ attempt, download: 1 })}`,
   result: (id: number) => call<Item>('GET', `tasks/${id}/result`),
+  reloadProcessors: () => call<{ processors: string[] }>('POST', 'processors/reload', {}),
+  tokens: () => call<Token[]>('GET', 'tokens'),
+  makeToken: (name: string, days: number) =>
+    call<Token & { token: string }>('POST', 'tokens', { name, days }),
+  revokeToken: (name: string) => call<void>('DELETE', `tokens/${encodeURIComponent(name)}`),
+  schedules: (page: number) => call<Page<Schedule>>('GET', `schedules?${query({ page })}`),
+  createSchedule: (body: ScheduleBody) => call<Schedule>('POST', 'schedules', body),
+  changeSchedule: (id: number, body: Partial<ScheduleBody>) =>
+    call<Schedule>('PATCH', `schedules/${id}`, body),
+  deleteSchedule: (id: number) => call<void>('DELETE', `schedules/${id}`),
+  scheduleRuns: (id: number) => call<Page<ScheduleRun>>('GET', `schedules/${id}/runs`),
+  audit: (filter: AuditFilter) => call<Page<AuditRecord>>('GET', `audit?${query({ ...filter })}`),
 }

@@ -40,11 +40,12 @@ class StockAvg(StreamProcessor[dict[str, Any]]):
         params: StockAvgParams,
     ) -> tuple[dict[str, Any], Result]:
         state["snapshots"] += 1
+        size = len(columns["price"])
         cluster = {
             "id": 1,
-            "size": len(columns["price"]),
-            "price": float(columns["price"].mean()),
-            "predicted_price": float(columns["mean"].mean()),
+            "size": size,
+            "price": float(columns["price"].mean()) if size else None,
+            "predicted_price": float(columns["mean"].mean()) if size else None,
         }
         numbers = {
             **report.head(header),

@@ -1,11 +1,11 @@
-"""How tasks are filtered and ordered in the API."""
+"""How tasks and the audit are filtered and ordered in the API."""
 
 from __future__ import annotations
 
 import django_filters as filters
 from django.db.models import Q, QuerySet
 
-from tasks_app.models import KIND_CHOICES, STATUS_CHOICES, Task
+from tasks_app.models import KIND_CHOICES, STATUS_CHOICES, AuditRecord, Task
 
 
 class TaskFilter(filters.FilterSet):
@@ -31,3 +31,22 @@ class TaskFilter(filters.FilterSet):
         for place in places:
             wanted |= Q(**{f"{place}__icontains": value})
         return tasks.filter(wanted)
+
+
+class AuditFilter(filters.FilterSet):
+    who = filters.CharFilter()
+    action = filters.CharFilter()
+    outcome = filters.MultipleChoiceFilter(choices=AuditRecord.OUTCOMES)
+    after = filters.IsoDateTimeFilter("at", "gte")
+    before = filters.IsoDateTimeFilter("at", "lt")
+    search = filters.CharFilter(method="with_text", help_text="in who, what was meant, the details and the address")
+
+    class Meta:
+        model = AuditRecord
+        fields: list[str] = []
+
+    def with_text(self, records: QuerySet[AuditRecord], name: str, value: str) -> QuerySet[AuditRecord]:
+        wanted = Q()
+        for place in ("who", "action", "target", "details", "ip"):
+            wanted |= Q(**{f"{place}__icontains": value})
+        return records.filter(wanted)

@@ -104,7 +104,7 @@ def _statuses(path: str, method: str, operation: dict[str, Any]) -> set[int]:
         found.add(404)
     if any(each["in"] == "query" for each in operation.get("parameters", [])):
         found.add(422)
-    if method == "post":
+    if method in ("post", "patch"):
         found |= {400, 409, 415, 422}
     return found
 

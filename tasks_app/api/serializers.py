@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
-from tasks_app import logs, messages, services
-from tasks_app.models import ApiToken, Feed, Processor, Task, TaskEvent
+from tasks_app import logs, messages, schedules, services
+from tasks_app.models import ApiToken, AuditRecord, Feed, Processor, Schedule, ScheduleRun, Task, TaskEvent
 from tasks_app.states import Status
 
 
@@ -39,6 +42,11 @@ _TASK = {
     "progress": {"snapshots": 138},
     "actions": ["stop"],
     "live_params": ["k"],
+    "code_hash": "0d3f0f6b2c9a4e51",
+    "memory_mb": 768,
+    "on_loss": "resume",
+    "queue": None,
+    "stalled": False,
 }
 
 
@@ -51,6 +59,8 @@ _TASK = {
         "description": "The mean price of all stocks.",
         "schema": {"type": "object", "properties": {"window": {"type": "integer", "default": 3}}},
         "enabled": True,
+        "code_hash": "0d3f0f6b2c9a4e51",
+        "checked_at": "2026-11-23T09:30:00Z",
     },
 )
 class ProcessorSerializer(serializers.ModelSerializer):
@@ -58,7 +68,18 @@ class ProcessorSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = Processor
-        fields = ["name", "kind", "title", "description", "schema", "enabled"]
+        fields = ["name", "kind", "title", "description", "schema", "enabled", "code_hash", "checked_at"]
+
+
+@_example("What is there now", {"processors": ["replay", "simulator", "stock_avg"]})
+class ReloadAnswer(serializers.Serializer):
+    processors = serializers.ListField(child=serializers.CharField())
+
+
+class QueueSerializer(serializers.Serializer):
+    position = serializers.IntegerField(help_text="1: the next to get a slot")
+    taken = serializers.IntegerField(help_text="slots in use")
+    slots = serializers.IntegerField(help_text="of all workers; 0: there is no worker")
 
 
 @_example("A running task", _TASK)
@@ -75,14 +96,21 @@ class TaskSerializer(serializers.ModelSerializer):
     error = serializers.SerializerMethodField()
     actions = serializers.SerializerMethodField()
     live_params = serializers.ListField(child=serializers.CharField(), source="processor.live_params")
+    queue = serializers.SerializerMethodField()
+    stalled = serializers.BooleanField(help_text="alive, but no batch although snapshots wait")
 
     class Meta:
         model = Task
         fields = [
             "id", "processor", "title", "kind", "feed", "params", "status", "stopping", "attempt", "reason", "error",
             "created_by", "created_at", "queued_at", "started_at", "running_at", "ended_at", "progress", "actions",
-            "live_params",
+            "live_params", "code_hash", "memory_mb", "on_loss", "queue", "stalled",
         ]  # fmt: skip
+
+    @extend_schema_field(QueueSerializer(allow_null=True))
+    def get_queue(self, task: Task) -> dict[str, int] | None:
+        found = services.place(task)
+        return asdict(found) if found else None
 
     def get_error(self, task: Task) -> str:
         return logs.mask(task.error)
@@ -118,6 +146,68 @@ class EventSerializer(serializers.ModelSerializer):
     class Meta:
         model = TaskEvent
         fields = ["at", "attempt", "kind", "actor", "reason", "details"]
+
+
+@_example(
+    "A missed start",
+    {
+        "due_at": "2026-11-23T01:20:00Z",
+        "at": "2026-11-23T04:00:00Z",
+        "outcome": "missed",
+        "detail": "nobody looked for 160 min: the platform was down",
+    },
+)
+class RunSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = ScheduleRun
+        fields = ["due_at", "at", "outcome", "detail"]
+
+
+@_example(
+    "Before the market opens",
+    {
+        "id": 3,
+        "task": 7,
+        "action": "start",
+        "enabled": True,
+        "by": "session",
+        "at": None,
+        "weekdays": [0, 1, 2, 3, 4],
+        "zone": "UTC",
+        "calendar": "XSHG",
+        "moment": "open",
+        "offset_min": -10,
+        "next_due": "2026-11-24T01:20:00Z",
+        "last_run": None,
+        "missed": 0,
+    },
+)
+class ScheduleSerializer(serializers.ModelSerializer):
+    weekdays = serializers.ListField(
+        child=serializers.IntegerField(), required=False, help_text="by clock: 0 is Monday"
+    )
+    next_due = serializers.SerializerMethodField()
+    last_run = serializers.SerializerMethodField()
+    missed = serializers.SerializerMethodField(help_text="due times of the last week that nobody looked at")
+
+    class Meta:
+        model = Schedule
+        fields = [
+            "id", "task", "action", "enabled", "by", "at", "weekdays", "zone", "calendar", "moment", "offset_min",
+            "next_due", "last_run", "missed",
+        ]  # fmt: skip
+
+    @extend_schema_field(serializers.DateTimeField(allow_null=True))
+    def get_next_due(self, schedule: Schedule) -> datetime | None:
+        return schedules.next_due(schedule, timezone.now())
+
+    @extend_schema_field(RunSerializer(allow_null=True))
+    def get_last_run(self, schedule: Schedule) -> Any:
+        last = schedule.runs.first()
+        return RunSerializer(last).data if last else None
+
+    def get_missed(self, schedule: Schedule) -> int:
+        return schedule.runs.filter(outcome="missed", due_at__gt=timezone.now() - timedelta(days=7)).count()
 
 
 class LastSnapshot(serializers.Serializer):
@@ -172,6 +262,12 @@ class TaskRequest(serializers.Serializer):
     feed = serializers.CharField(required=False, allow_null=True, default=None)
     params = serializers.DictField(required=False, default=dict)
     start = serializers.BooleanField(required=False, default=True)
+    memory_mb = serializers.IntegerField(
+        required=False, allow_null=True, default=None, help_text="heap of its JVM; that of the settings when null"
+    )
+    on_loss = serializers.ChoiceField(
+        ["resume", "end"], required=False, default="resume", help_text="what follows when its process or worker dies"
+    )
 
 
 @_example("With a reason", {"reason": "the feed is wrong"})
@@ -182,6 +278,9 @@ class StopRequest(serializers.Serializer):
 @_example("Go on from the checkpoint", {"fresh": False})
 class RetryRequest(serializers.Serializer):
     fresh = serializers.BooleanField(required=False, default=False)
+    memory_mb = serializers.IntegerField(
+        required=False, allow_null=True, default=None, help_text="heap of its JVM from now on; as before when null"
+    )
 
 
 @_example("Six clusters", {"name": "k", "value": 6})
@@ -236,6 +335,26 @@ class NewToken(TokenSerializer):
 
     class Meta(TokenSerializer.Meta):
         fields = [*TokenSerializer.Meta.fields, "token"]
+
+
+@_example(
+    "Somebody stopped a task",
+    {
+        "id": 812,
+        "at": "2026-11-23T09:30:00Z",
+        "who": "olga",
+        "ip": "127.0.0.1",
+        "through": "session",
+        "action": "stop",
+        "target": "stock_avg #7",
+        "outcome": "done",
+        "details": "the feed is wrong",
+    },
+)
+class AuditSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = AuditRecord
+        fields = ["id", "at", "who", "ip", "through", "action", "target", "outcome", "details"]
 
 
 @_example("A ticket", {"ticket": "Vq3…", "expires_in_s": 30})

@@ -8,7 +8,9 @@ router = SimpleRouter(trailing_slash=False)
 router.register("processors", views.ProcessorViewSet)
 router.register("feeds", views.FeedViewSet)
 router.register("tasks", views.TaskViewSet)
+router.register("schedules", views.ScheduleViewSet)
 router.register("tokens", views.TokenViewSet)
+router.register("audit", views.AuditViewSet)
 
 api: list[URLPattern | URLResolver] = [
     path("session", views.SessionView.as_view()),
@@ -19,6 +21,7 @@ api: list[URLPattern | URLResolver] = [
 ]
 urlpatterns = [
     path("api/", include(api)),
+    path("metrics", views.MetricsView.as_view()),
     path("demo", original.Demo.as_view()),
     path("add_task", original.AddTask.as_view()),
     path("stop_oltp_processor", original.StopProcessor.as_view()),

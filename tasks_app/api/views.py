@@ -14,6 +14,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.csrf import csrf_protect, ensure_csrf_cookie
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from prometheus_client import CONTENT_TYPE_LATEST
 from rest_framework import mixins, viewsets
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound, PermissionDenied
@@ -24,11 +25,11 @@ from rest_framework.throttling import ScopedRateThrottle
 from rest_framework.views import APIView
 
 from processors.bus import Bus
-from tasks_app import asyncapi, logs, messages, results, roles, services, tokens
+from tasks_app import asyncapi, logs, messages, metrics, results, roles, schedules, services, tokens
 from tasks_app.api import schema, serializers
-from tasks_app.api.filters import TaskFilter
+from tasks_app.api.filters import AuditFilter, TaskFilter
 from tasks_app.api.problems import problem
-from tasks_app.models import ApiToken, Feed, Processor, Task, TaskEvent
+from tasks_app.models import ApiToken, AuditRecord, Feed, Processor, Schedule, ScheduleRun, Task, TaskEvent
 from tasks_app.results import Item
 from tasks_app.roles import May
 from tasks_app.states import LIVE
@@ -108,6 +109,15 @@ class TokenViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
         return Response(status=204)
 
 
+class AuditViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
+    """Who did what, when, from where; newest first."""
+
+    needs = {"list": May.MANAGE}
+    queryset = AuditRecord.objects.all()
+    serializer_class = serializers.AuditSerializer
+    filterset_class = AuditFilter
+
+
 class TicketView(APIView):
     needs = {"post": May.LOOK}
 
@@ -127,14 +137,31 @@ class AsyncApiView(APIView):
         return Response(asyncapi.document(settings.VERSION))
 
 
+class MetricsView(APIView):
+    @extend_schema(operation_id="metrics", responses={(200, "text/plain"): OpenApiTypes.STR})
+    def get(self, request: Request) -> HttpResponse:
+        """What Prometheus reads; let it in with a viewer's token."""
+        return HttpResponse(metrics.text(), content_type=CONTENT_TYPE_LATEST)
+
+
 class ProcessorViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
     """What can be run."""
 
+    needs = {"reload": May.MANAGE}
     queryset = Processor.objects.filter(enabled=True)
     serializer_class = serializers.ProcessorSerializer
     lookup_field = "name"
     pagination_class = None
     filter_backends = []
+
+    @extend_schema(request=None, responses=serializers.ReloadAnswer, filters=False)
+    @action(detail=False, methods=["post"])
+    def reload(self, request: Request) -> Response:
+        """Check `processors.toml` and every class in it in a fresh process and take them over, all or none.
+
+        What is broken is named with file and line, and nothing changes. Running tasks keep the code they have.
+        """
+        return Response({"processors": services.reload_processors(user=request.user)})
 
 
 class FeedViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
@@ -284,6 +311,36 @@ class TaskViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gen
 
     def _answer(self, task: Task, status: int) -> Response:
         return Response(serializers.TaskSerializer(task).data, status=status)
+
+
+class ScheduleViewSet(viewsets.ModelViewSet):
+    """When tasks are started and stopped by themselves."""
+
+    queryset = Schedule.objects.select_related("task", "task__processor")
+    serializer_class = serializers.ScheduleSerializer
+    filterset_fields = ["task", "action", "enabled"]
+    http_method_names = ["get", "post", "patch", "delete", "head", "options"]
+    lookup_value_regex = r"\d+"
+    needs = dict.fromkeys(("create", "partial_update", "destroy"), May.RUN)
+
+    def perform_create(self, serializer: Any) -> None:
+        serializer.instance = schedules.create(user=self.request.user, **serializer.validated_data)
+
+    def perform_update(self, serializer: Any) -> None:
+        schedules.update(serializer.instance, user=self.request.user, **serializer.validated_data)
+
+    def perform_destroy(self, instance: Schedule) -> None:
+        schedules.delete(instance, user=self.request.user)
+
+    @extend_schema(responses=serializers.RunSerializer(many=True), filters=False)
+    @action(detail=True, filterset_fields=None, queryset=ScheduleRun.objects.all())
+    def runs(self, request: Request, pk: str) -> Response:
+        """When it was due and what came of it, newest first, in pages."""
+        found = Schedule.objects.filter(pk=pk).first()
+        if found is None:
+            raise NotFound(f"there is no schedule {pk}")
+        page = self.paginate_queryset(found.runs.all())
+        return self.get_paginated_response(serializers.RunSerializer(page, many=True).data)
 
 
 def _unless_held(request: Request, task: Task, items: list[Item], told: dict[str, Any]) -> HttpResponseBase:

@@ -33,6 +33,7 @@ class Processor(_Told):
     description: str
     schema_: dict[str, Any] = Field(alias="schema")
     enabled: bool
+    code_hash: str
 
 
 class Feed(_Told):
@@ -133,11 +134,24 @@ class Client:
     # ---- acting
 
     def create(
-        self, processor: str, feed: str | None = None, *, start: bool = True, key: str | None = None, **params: Any
+        self,
+        processor: str,
+        feed: str | None = None,
+        *,
+        start: bool = True,
+        memory_mb: int | None = None,
+        on_loss: str = "resume",
+        key: str | None = None,
+        **params: Any,
     ) -> Task:
         """Create a task. With an idempotency key the call may be repeated: the same key gives the same task."""
-        body = {"processor": processor, "feed": feed, "params": params, "start": start}
+        body: dict[str, Any] = {"processor": processor, "feed": feed, "params": params, "start": start}
+        body |= {"memory_mb": memory_mb, "on_loss": on_loss}
         return self._post("tasks", body, {"Idempotency-Key": key} if key else {})
+
+    def reload_processors(self) -> list[str]:
+        """Check `processors.toml` and take it over, all or nothing; Problem 422 says what is broken and where."""
+        return checked(self._http.post("/api/processors/reload")).json()["processors"]
 
     def start(self, task: int) -> Task:
         return self._post(f"tasks/{task}/start", {})
@@ -145,8 +159,8 @@ class Client:
     def stop(self, task: int, reason: str = "") -> Task:
         return self._post(f"tasks/{task}/stop", {"reason": reason})
 
-    def retry(self, task: int, *, fresh: bool = False) -> Task:
-        return self._post(f"tasks/{task}/retry", {"fresh": fresh})
+    def retry(self, task: int, *, fresh: bool = False, memory_mb: int | None = None) -> Task:
+        return self._post(f"tasks/{task}/retry", {"fresh": fresh, "memory_mb": memory_mb})
 
     def set_live(self, task: int, name: str, value: Any) -> Task:
         return self._post(f"tasks/{task}/live", {"name": name, "value": value})

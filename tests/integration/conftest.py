@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import postgres_server
 import pytest
 from platform_process import Platform, running
 
@@ -19,3 +20,20 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
 def own_platform(tmp_path: Path) -> Iterator[Platform]:
     with running(tmp_path) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL server."""
+    if postgres_server.programs() is None:
+        pytest.skip("this machine has no PostgreSQL server (initdb)")
+    with postgres_server.server() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database, of each kind that the platform runs on."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/race.sqlite3"
+    return postgres_server.create(request.getfixturevalue("postgres"), f"race_{abs(hash(request.node.name)) % 10**8}")

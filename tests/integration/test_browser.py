@@ -50,3 +50,19 @@ def test_an_operator_starts_watches_and_stops_a_task_in_the_admin(platform: Plat
     assert seen["colour"] == "rgb(4, 120, 87)" and seen["events"] >= 6
     assert seen["problems"] == []
     assert platform.task(task)["reason"] == "seen in the admin"
+
+
+@pytest.mark.timeout(300)
+def test_an_operator_reads_a_run_filters_makes_a_token_and_a_schedule(platform: Platform, tmp_path: Path) -> None:
+    simulate(platform, "operated", every_s=0.5)
+    task = platform.http.post("/api/tasks", json={"processor": "stock_avg", "feed": "operated"}).json()["id"]
+    seen = in_browser("operate.mjs", platform.url, "operator", PASSWORD, str(task), str(tmp_path))
+    assert seen["events"][:2] == ["created", "start"] and seen["events"][-1] == "Running"
+    assert seen["log"].strip() and seen["file"] == f"task-{task}-attempt-1.log"
+    assert seen["filtered"] == ["Stopped"]
+    assert platform.task(seen["created"])["created_by"] == "operator"
+    assert seen["token"].startswith("lsp_") and seen["toldAgain"] == 0
+    assert platform.client("operator").get("/api/tokens").json() == []
+    assert "09:15" in seen["schedule"] and "Mon to Fri" in seen["schedule"]
+    assert seen["pages"] == ["Live", "Runs", "Schedules", "Processors"], "the audit is for admins"
+    assert seen["problems"] == []

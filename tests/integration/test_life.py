@@ -8,11 +8,12 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
+import postgres_server
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from platform_process import ROOT, Platform, wait_for
+from platform_process import ROOT, Platform, running, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -106,53 +107,21 @@ def test_the_same_recording_gives_the_same_numbers_at_any_pace_killed_or_not(
     assert found["fast"] == found["paced"]
 
 
-@pytest.mark.parametrize("victim", ["runner", "jvm"])
-def test_kill_9_is_told_and_the_task_goes_on(platform: Platform, victim: str) -> None:
-    feed = simulate(platform, f"killed-{victim}")
-    task = platform.create("cluster_regression", f"killed-{victim}")
-    item = platform.predicts(task, above=5)
-    getattr(platform, victim)(task).send_signal(signal.SIGKILL)
-    platform.reaches(task, "Running", attempt=2)
-    platform.predicts(task, above=item.numbers["index"] + 20)
-    events = platform.http.get(f"/api/tasks/{task}/events").json()["results"]
-    ended = next(event for event in events if event["to"] == "Terminated")
-    assert ended["attempt"] == 1 and ended["reason"]
-    seen = numbers(platform, task)
-    assert sorted(seen) == list(range(min(seen), max(seen) + 1))
-    for each in (task, feed):
-        platform.ask(each, "stop")
-        platform.reaches(each, "Stopped", 5, attempt=1)
-
-
-def test_kill_9_of_the_worker_leaves_nothing_behind_and_the_next_goes_on(own_platform: Platform) -> None:
-    platform = own_platform
-    feed = simulate(platform, "orphaned")
-    task = platform.create("cluster_regression", "orphaned")
-    item = platform.predicts(task, above=5)
-    platform.kill("worker")
-    wait_for("the runners gone", lambda: not platform.members(f"{task}.") and not platform.members(f"{feed}."), 3)
-    wait_for("the state true", lambda: platform.task(task)["attempt"] == 2, 15)
-    platform.start_worker()
-    for each in (task, feed):
-        platform.reaches(each, "Running", attempt=2)
-    platform.predicts(task, above=item.numbers["index"] + 10)
-    seen = numbers(platform, task)
-    assert sorted(seen) == list(range(min(seen), max(seen) + 1))
-    platform.kill("worker", signal.SIGTERM)
-    for each in (task, feed):
-        assert platform.task(each)["reason"] == "its worker was shut down" or platform.task(each)["attempt"] == 3
-    wait_for("nothing of theirs left", lambda: not platform.members(f"{task}.") and not platform.members(f"{feed}."), 3)
-
-
-def test_redis_down_for_three_seconds_loses_nothing(own_platform: Platform) -> None:
-    platform = own_platform
-    simulate(platform, "outage")
-    task = platform.create("cluster_regression", "outage")
-    item = platform.predicts(task, above=5)
-    platform.kill("redis", signal.SIGTERM)
-    time.sleep(3)  # the outage itself
-    platform.start_redis()
-    platform.predicts(task, above=item.numbers["index"] + 40)
-    assert platform.task(task)["attempt"] == 1 and platform.task(task)["status"] == "Running"
-    seen = numbers(platform, task)
-    assert sorted(seen) == list(range(min(seen), max(seen) + 1))
+def test_a_life_on_postgresql(postgres: str, tmp_path: Path) -> None:
+    with running(tmp_path, DATABASE_URL=postgres_server.create(postgres, "life")) as platform:
+        feed = simulate(platform, "elephant")
+        task = platform.create("cluster_regression", "elephant")
+        item = platform.predicts(task, above=5)
+        platform.runner(task).send_signal(signal.SIGKILL)
+        platform.reaches(task, "Running", attempt=2)
+        platform.predicts(task, above=item.numbers["index"] + 20)
+        seen = numbers(platform, task)
+        assert sorted(seen) == list(range(min(seen), max(seen) + 1))
+        told = [(event["attempt"], event["to"]) for event in platform.events(task) if event["kind"] == "move"]
+        assert told == [
+            (1, "Started"), (1, "Running"), (1, "Terminated"), (2, "Initial"), (2, "Started"), (2, "Running"),
+        ]  # fmt: skip
+        for each in (task, feed):
+            platform.ask(each, "stop")
+            platform.reaches(each, "Stopped", 5)
+        assert not (tmp_path / "platform.sqlite3").exists()

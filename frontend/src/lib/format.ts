@@ -49,6 +49,14 @@ export function duration(ms: Maybe): string {
     : `${Math.floor(minutes / 1440)} d ${Math.floor((minutes % 1440) / 60)} h`
 }
 
+const BYTE_UNITS = ['B', 'KB', 'MB', 'GB']
+
+export function bytes(value: Maybe): string {
+  if (missing(value)) return NONE
+  const power = Math.min(BYTE_UNITS.length - 1, value < 1 ? 0 : Math.floor(Math.log(value) / Math.log(1024)))
+  return `${fixed(value / 1024 ** power, power ? 1 : 0)} ${BYTE_UNITS[power]}`
+}
+
 function iso(ms: number, zone: string): { date: string; time: string } {
   const parts = new Intl.DateTimeFormat('en-CA', {
     timeZone: zone,

@@ -186,3 +186,19 @@ export function placeErrors(model: FormModel, errors: Record<string, string[]>) 
   }
   return { byField, rest }
 }
+
+const shownValue = (value: unknown) => (value === null ? 'none' : String(value))
+
+/** Say what a field takes: its choices, its bounds, or its kind. */
+export function constraintText(field: Field): string {
+  if (field.options.length) return field.options.map(shownValue).join(', ')
+  const bounds = [
+    field.minimum !== undefined ? `≥ ${field.minimum}` : '',
+    field.exclusiveMinimum !== undefined ? `> ${field.exclusiveMinimum}` : '',
+    field.maximum !== undefined ? `≤ ${field.maximum}` : '',
+    field.exclusiveMaximum !== undefined ? `< ${field.exclusiveMaximum}` : '',
+  ].filter(Boolean)
+  return [field.kind === 'json' ? 'JSON' : field.kind, ...bounds, field.nullable ? 'or none' : '']
+    .filter(Boolean)
+    .join(' ')
+}

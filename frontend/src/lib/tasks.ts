@@ -1,4 +1,4 @@
-import type { Task } from '@/live/messages'
+import type { Kind, Task } from '@/live/messages'
 
 export type Tone = 'good' | 'busy' | 'calm' | 'bad'
 
@@ -10,6 +10,8 @@ const TONES: Record<string, Tone> = {
   stopped: 'calm',
   terminated: 'bad',
 }
+
+export const KINDS: Record<Kind, string> = { feed: 'Feed', stream: 'Stream', batch: 'Batch' }
 
 export const STATUSES = Object.keys(TONES).map(statusTitle)
 
@@ -45,4 +47,9 @@ export function facts(progress: Record<string, unknown>): { name: string; value:
       value: String(count),
     }))
   })
+}
+
+/** A run in one line: `Run 7, Clusters and regression on ashare`. */
+export function taskName(task: Task): string {
+  return `Run ${task.id}, ${task.title}${task.feed ? ` on ${task.feed}` : ''}`
 }

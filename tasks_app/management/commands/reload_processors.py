@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from tasks_app import registry
+from tasks_app import registry, services
 
 
 class Command(BaseCommand):
@@ -14,7 +14,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            names = registry.reload()
+            names = services.reload_processors()
         except registry.RegistryError as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"Processors: {', '.join(names)}")

@@ -136,6 +136,96 @@ export interface components {
             /** @constant */
             type: "pong";
         };
+        /** @description What an attempt tells of itself, and what is seen of it from outside. Each fact is there when it is known. */
+        Progress: {
+            /**
+             * @description What a batch task is doing
+             * @default null
+             */
+            stage?: string | null;
+            /**
+             * @description 1 is the first stage
+             * @default null
+             */
+            stage_number?: number | null;
+            /** @default null */
+            stages?: number | null;
+            /**
+             * @description Share done, 0 to 1
+             * @default null
+             */
+            share?: number | null;
+            /**
+             * @description Of this attempt
+             * @default null
+             */
+            batches?: number | null;
+            /**
+             * @description Of this attempt
+             * @default null
+             */
+            rows?: number | null;
+            /**
+             * @description Over the last ten seconds
+             * @default null
+             */
+            rows_per_s?: number | null;
+            /**
+             * @description ms since 1970, UTC
+             * @default null
+             */
+            last_batch_at?: number | null;
+            /** @default null */
+            lag_ms?: number | null;
+            /**
+             * @description Snapshots since the task's start that could not be read any more
+             * @default null
+             */
+            missed?: number | null;
+            /**
+             * @description Snapshots that wait on the bus
+             * @default null
+             */
+            behind?: number | null;
+            /** @default null */
+            stalled?: boolean | null;
+            /**
+             * @description In use of the JVM's heap
+             * @default null
+             */
+            heap_mb?: number | null;
+            /**
+             * @description Resident
+             * @default null
+             */
+            jvm_mb?: number | null;
+            /**
+             * @description Resident, of all its Python processes
+             * @default null
+             */
+            python_mb?: number | null;
+            /**
+             * @description When its checkpoint was written; ms since 1970, UTC
+             * @default null
+             */
+            saved_at?: number | null;
+            /**
+             * @description Why its checkpoint could not be written; empty: it could
+             * @default null
+             */
+            unsaved?: string | null;
+        } & {
+            [key: string]: unknown;
+        };
+        /** @description A place in the queue for a free slot. */
+        Queue: {
+            /** @description 1: the next to get a slot */
+            position: number;
+            /** @description Slots in use */
+            taken: number;
+            /** @description Of all workers; 0: there is no worker */
+            slots: number;
+        };
         /** @description How good forecasts were: error as ratio to that of the last price; null before there was anything to score. */
         Ratio: {
             rmse_ratio: number | null;
@@ -293,14 +383,24 @@ export interface components {
             started_at: string | null;
             running_at: string | null;
             ended_at: string | null;
-            /** @description Facts, most of them counters */
-            progress: {
-                [key: string]: unknown;
-            };
+            progress: components["schemas"]["Progress"];
             /** @description What may be asked of the task in its state */
             actions: ("start" | "stop" | "retry")[];
             /** @description Parameters that may change while it runs */
             live_params: string[];
+            /** @description Of the code that its newest attempt ran; empty before one did */
+            code_hash: string;
+            /** @description Heap of its JVM, if it has one */
+            memory_mb: number;
+            /**
+             * @description What follows when its process or worker dies
+             * @enum {string}
+             */
+            on_loss: "resume" | "end";
+            /** @description Where it stands while it waits for a free slot */
+            queue: components["schemas"]["Queue"] | null;
+            /** @description Alive, but no batch although snapshots wait */
+            stalled: boolean;
         };
         TasksSnapshot: {
             /** @constant */
@@ -342,6 +442,8 @@ export type Meta = components['schemas']['Meta'];
 export type Numbers = components['schemas']['Numbers'];
 export type Ping = components['schemas']['Ping'];
 export type Pong = components['schemas']['Pong'];
+export type Progress = components['schemas']['Progress'];
+export type Queue = components['schemas']['Queue'];
 export type Ratio = components['schemas']['Ratio'];
 export type ResultEvent = components['schemas']['ResultEvent'];
 export type ResultsSnapshot = components['schemas']['ResultsSnapshot'];

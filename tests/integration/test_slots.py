@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
 from platform_process import Platform, running, wait_for
 from prometheus_client.parser import text_string_to_metric_families
 from test_doorways import say, socket, until
-from test_life import simulate
 
 pytestmark = pytest.mark.timeout(240)
+
+MARKET = {"codes": 60, "every_s": 0.5}
 
 
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """A platform whose worker hosts two tasks side by side."""
     with running(tmp_path_factory.mktemp("narrow"), SLOTS="2") as found:
+        spec = {"calendar": "24/7", "zone": "UTC", "interval_ms": 500, "simulated": True}
+        found.make_feed("narrow", "simulator", MARKET, **spec)
         yield found
 
 
@@ -28,7 +32,7 @@ def places(platform: Platform, *tasks: int) -> list[int | None]:
 
 
 def test_tasks_wait_in_line_for_a_slot_and_move_up(narrow: Platform) -> None:
-    feed = simulate(narrow, "narrow", every_s=0.5)
+    feed = narrow.create("simulator", "narrow", **MARKET)
     first = narrow.create("stock_avg", "narrow")
     narrow.reaches(first, "Running")
     second, third = narrow.create("stock_avg", "narrow"), narrow.create("stock_avg", "narrow")
@@ -88,11 +92,11 @@ def test_memory_is_checked_used_and_shown(narrow: Platform) -> None:
 
 
 def test_prometheus_is_told_of_tasks_feeds_slots_and_redis(narrow: Platform) -> None:
-    feed = narrow.create("simulator", "narrow", codes=60, every_s=0.5)
+    feed = narrow.create("simulator", "narrow", **MARKET)
     task = narrow.create("stock_avg", "narrow")
     narrow.predicts(task, above=narrow.predicts(task).numbers["index"] + 5)
     # 60 stocks, twice a second; what was caught up with at the start has to leave the ten seconds first.
-    wait_for("pace", lambda: 60 < narrow.task(task)["progress"].get("rows_per_s", 0) < 240, 30)
+    wait_for("pace", lambda: settled(narrow.task(task)["progress"]), 60)
     headers = {"Authorization": f"Bearer {narrow.token('viewer', 'prometheus')}"}
     answer = httpx.get(f"{narrow.url}/metrics", headers=headers)
     assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/plain")
@@ -115,3 +119,8 @@ def test_prometheus_is_told_of_tasks_feeds_slots_and_redis(narrow: Platform) -> 
     for each in (task, feed):
         narrow.ask(each, "stop")
         narrow.reaches(each, "Stopped", 5)
+
+
+def settled(progress: dict[str, Any]) -> bool:
+    """Say whether a task keeps up with its feed, neither catching up nor behind."""
+    return 60 < progress.get("rows_per_s", 0) < 240 and progress.get("lag_ms", 1e9) < 5000

@@ -100,10 +100,10 @@ async function schedules(page) {
   await page.locator(at('schedule-at')).fill('09:15')
   await page.screenshot({ path: join(pictures, 'schedule.png') })
   await page.locator(at('save-schedule')).click()
-  const row = page.locator(`${at('schedules')} tbody tr`)
+  const row = page.locator(`${at('schedules')} tbody tr`).filter({ hasText: '09:15' })
   await row.waitFor()
   seen.schedule = await row.textContent()
-  await page.locator('[data-testid^="delete-schedule-"]').click()
+  await row.locator('[data-testid^="delete-schedule-"]').click()
   await page.locator(at('confirm-delete')).click()
-  await page.locator(at('empty')).waitFor()
+  await row.waitFor({ state: 'detached' })
 }

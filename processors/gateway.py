@@ -55,7 +55,13 @@ MODULE_OPTIONS = (
     "-Dderby.connection.requireAuthentication=false",
 )
 # A small, short-lived heap, and no second compiler: on two cores it would take its time from the batches.
-SMALL_JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xss2m", "-XX:-UsePerfData")
+SMALL_JVM = (
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Xss2m",
+    "-XX:-UsePerfData",
+    f"-Dlog4j2.configurationFile={ROOT}/processors/jvm/log4j2.properties",
+)
 
 
 class JvmDidNotStart(Exception):

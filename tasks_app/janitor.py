@@ -52,11 +52,11 @@ class Janitor:
             return
         self._grace = max(0, self._grace - 1)
         self._send_again(queued)
-        self._bury(signs)
+        buried = self._bury(signs)
+        if buried or self.rounds % ORPHAN_ROUNDS == 0:
+            orphans.sweep()
         self._resume(now)
         schedules.run_due(now)
-        if self.rounds % ORPHAN_ROUNDS == 0:
-            orphans.sweep()
 
     def _forget(self) -> None:
         """Judge nobody by what was seen before Redis went away."""
@@ -88,8 +88,8 @@ class Janitor:
             self._signs[worker] = signs.get(worker)
         return {worker for worker, rounds in self._silent.items() if rounds >= SILENT_ROUNDS}
 
-    def _bury(self, signs: dict[str, str]) -> None:
-        """Terminate what is said to live but whose worker shows no sign of life."""
+    def _bury(self, signs: dict[str, str]) -> bool:
+        """Terminate what is said to live but whose worker shows no sign of life; say whether a worker was dead."""
         live = {task.pk: (task, task.owner.partition(":")[0]) for task in Task.objects.filter(status__in=LIVE)}
         dead = self._dead({worker for _, worker in live.values()}, signs)
         for task, worker in live.values():
@@ -98,6 +98,7 @@ class Janitor:
         for worker in dead:
             self.results.forget_worker(worker)
             del self._signs[worker], self._silent[worker]
+        return bool(dead)
 
     def _terminate(self, task: Task) -> None:
         try:

@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from tasks_app import audit, jobs, lifecycle, registry, results
 from tasks_app.lifecycle import TransitionConflict
-from tasks_app.models import Feed, IdempotencyKey, Processor, Task
+from tasks_app.models import AuditRecord, Feed, IdempotencyKey, Processor, Task
 from tasks_app.states import ENDED, LIVE, Status, actions
 
 
@@ -316,6 +316,11 @@ def reload_processors(*, user: Any = None) -> list[str]:
         raise
     audit.write("reload", user=user, target="processors", details=", ".join(names))
     return names
+
+
+def last_reload() -> AuditRecord | None:
+    """Return how the last reload went; what was refused on its way, for want of a role, was none."""
+    return AuditRecord.objects.filter(action="reload", outcome__in=["done", "failed"]).first()
 
 
 def _order(task: Task, order: dict[str, Any]) -> None:

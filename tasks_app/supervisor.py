@@ -166,7 +166,7 @@ class Supervisor:
                 if time.monotonic() >= next_tick:
                     next_tick = time.monotonic() + TICK_S
                     self._tick()
-                self._judge()
+            self._judge()
         self._sweep()
         self._end(self.ending)
         self.worker.forget(self.task.pk, self.inbox)
@@ -241,6 +241,7 @@ class Supervisor:
             self.ticks += 1
             self.unanswered += 1
             self._send({"ping": self.ticks})
+            self.inbox.put({})  # to be judged now, not at the next tick
             time.sleep(TICK_S)
 
     def _take(self, message: dict[str, Any]) -> None:
@@ -293,6 +294,8 @@ class Supervisor:
             log.warning("could not tell progress", task_id=self.task.pk, error=str(error)[:200])
 
     def _judge(self) -> None:
+        if self.ending is not None:
+            return
         silence = SILENCE_TICKS if self.heard else FIRST_WORD_TICKS
         if self.stop_by is not None and time.monotonic() >= self.stop_by:
             self.ending = {"stopped": True}

@@ -23,6 +23,14 @@ export interface Processor {
   code_hash: string
 }
 
+export interface LastReload {
+  at: string
+  who: string
+  outcome: 'done' | 'failed'
+  /** The processors' names, or what was broken and where. */
+  details: string
+}
+
 export interface Feed {
   name: string
   title: string
@@ -225,6 +233,7 @@ export const api = {
     call<Log>('GET', `tasks/${id}/log?${query({ attempt, tail })}`),
   logUrl: (id: number, attempt: number) => `/api/tasks/${id}/log?${query({ attempt, download: 1 })}`,
   result: (id: number) => call<Item>('GET', `tasks/${id}/result`),
+  lastReload: () => call<LastReload | null>('GET', 'processors/reload'),
   reloadProcessors: () => call<{ processors: string[] }>('POST', 'processors/reload', {}),
   tokens: () => call<Token[]>('GET', 'tokens'),
   makeToken: (name: string, days: number) =>

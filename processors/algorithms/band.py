@@ -32,10 +32,8 @@ def grow(state: dict[str, Array], stocks: int) -> None:
 
 def half_widths(state: dict[str, Array], sigma: Array) -> Array:
     """Return the half-widths in bp, shape (2, N)."""
-    half = np.exp(state["log_k"])
-    half *= state["q"][:, None]
-    half *= sigma
-    return half
+    own = np.exp(state["log_k"].astype(np.float32))  # several times as fast; a width needs no more digits
+    return own * (state["q"][:, None] * sigma)
 
 
 def missed(error: Array, half: Array) -> Array:

@@ -77,7 +77,7 @@ def advance(state: State, points: Array, rows: Array, k: int, snapshot: int, set
 
 
 def _refit(state: State, points: Array, rows: Array, k: int, random: np.random.Generator) -> list[int]:
-    centres, labels = clustering.fit(points, k, random)
+    centres, labels = clustering.fit(points, k, random, state["centres"])
     origin = clustering.match(state["label"][rows], labels, len(state["ids"]), k)
     ids = []
     for old in origin:

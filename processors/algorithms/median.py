@@ -66,14 +66,10 @@ def _level(still: Array) -> Array:
 
 def learn(state: dict[str, Array], y: Array, point: Array, tick: Array, still: Array) -> None:
     """Take in an interval's returns and the point forecasts that were made, and choose who plays next."""
-    level, size, along = _level(still), np.abs(point), y * np.sign(point)
-
-    def by_level(error: Array) -> Array:
-        return np.cumsum(np.bincount(level, weights=error, minlength=len(STILL_BELOW)))
-
-    last = by_level(np.abs(np.where(point != 0, y, 0.0)))
-    gains = np.stack([last - by_level(np.abs(along - size_of(rule, size, tick))) for rule in range(RULES)])
-    state["block"] += gains.ravel()
+    size, along = np.abs(point), y * np.sign(point)
+    below = (_level(still)[:, None] <= np.arange(len(STILL_BELOW))).astype(float)
+    errors = np.abs(along - np.stack([size_of(rule, size, tick) for rule in range(RULES)]))
+    state["block"] += ((np.abs(along) - errors) @ below).ravel()
     state["seen"] += 1
     if state["seen"][0] % BLOCK == 0:
         _close_block(state)

@@ -154,7 +154,8 @@ def learn(state: State, settings: Settings, returns: Array, real: Array) -> Arra
 
 def issued_at(state: State, rows: Array) -> scores.Issued:
     """Return the open forecasts of some stocks, as they were issued."""
-    return scores.Issued(state["point"][rows], state["median"][rows], state["half"][:, rows], state["sigma"][rows])
+    half = np.take(state["half"], rows, axis=1)
+    return scores.Issued(state["point"][rows], state["median"][rows], half, state["sigma"][rows])
 
 
 def _turn(state: State, count: int, at_most: int) -> slice:

@@ -68,7 +68,11 @@ def interval_rows(truth: Array, issued: Issued) -> list[Array]:
 
 def interval_sums(truth: Array, issued: Issued) -> Array:
     """Return the sums of one interval, shape (len(SUMS),)."""
-    return np.array([float(values.sum()) for values in interval_rows(truth, issued)])
+    return np.array([_sum(values) for values in interval_rows(truth, issued)])
+
+
+def _sum(values: Array) -> float:
+    return float(np.count_nonzero(values) if values.dtype == bool else values.sum())
 
 
 def interval_score(error: Array, half: Array, miss: float = band.MISSES[0]) -> Array:

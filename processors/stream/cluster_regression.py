@@ -23,7 +23,7 @@ State = dict[str, Any]
 QUOTED = ("mid", "micro", "imbalance", "spread")
 SILHOUETTE_EVERY = 10  # snapshots
 GRID_EVERY = 10  # snapshots between two looks at the decimals of prices
-GROUP_AT_MOST = 2_000  # stocks per snapshot
+GROUP_AT_MOST = 1_000  # stocks per snapshot
 
 
 class ClusterRegressionParams(Params):

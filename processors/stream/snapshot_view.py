@@ -30,8 +30,8 @@ def follows(last: dict[str, Any] | None, newer: Header) -> bool:
 def lagged_returns_bp(window: Window) -> Array:
     """Return log returns in bp, newest first, shape (W' − 1, n); NaN where one would cross a session's end, a hole in
     the grid or a stock's absence."""
-    logs = np.log(window.columns["price"])
-    returns = np.diff(logs, axis=0)[::-1] * BP
+    price = window.columns["price"]
+    returns = np.log(price[1:] / price[:-1])[::-1] * BP
     newest_first = window.headers[::-1]
     joined = [follows(mark(older), newer) for newer, older in pairwise(newest_first)]
     returns[~np.logical_and.accumulate(np.array(joined, dtype=bool))] = np.nan

@@ -76,6 +76,22 @@ class ReloadAnswer(serializers.Serializer):
     processors = serializers.ListField(child=serializers.CharField())
 
 
+@_example(
+    "One that was refused",
+    {
+        "at": "2026-11-23T09:30:00Z",
+        "who": "admin",
+        "outcome": "failed",
+        "details": "processors.toml, line 21: [mine] module plugins.mine is missing: No module named 'plugins.mine'",
+    },
+)
+class LastReload(serializers.ModelSerializer):
+    class Meta:
+        model = AuditRecord
+        fields = ["at", "who", "outcome", "details"]
+        extra_kwargs = {"details": {"help_text": "the processors' names, or what was broken and where"}}
+
+
 class QueueSerializer(serializers.Serializer):
     position = serializers.IntegerField(help_text="1: the next to get a slot")
     taken = serializers.IntegerField(help_text="slots in use")

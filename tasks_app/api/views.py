@@ -145,10 +145,10 @@ class MetricsView(APIView):
 
 
 class ProcessorViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
-    """What can be run."""
+    """What can be run, and what could be: a processor that is not `enabled` takes no new task."""
 
-    needs = {"reload": May.MANAGE}
-    queryset = Processor.objects.filter(enabled=True)
+    needs = {"reload": May.MANAGE, "last_reload": May.MANAGE}
+    queryset = Processor.objects.all()
     serializer_class = serializers.ProcessorSerializer
     lookup_field = "name"
     pagination_class = None
@@ -162,6 +162,13 @@ class ProcessorViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewset
         What is broken is named with file and line, and nothing changes. Running tasks keep the code they have.
         """
         return Response({"processors": services.reload_processors(user=request.user)})
+
+    @extend_schema(operation_id="last_reload", responses=serializers.LastReload(allow_null=True), filters=False)
+    @reload.mapping.get
+    def last_reload(self, request: Request) -> Response:
+        """How the last reload went, whoever asked for it and however: null before the first."""
+        last = services.last_reload()
+        return Response(last and serializers.LastReload(last).data)
 
 
 class FeedViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):

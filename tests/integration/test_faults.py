@@ -56,15 +56,15 @@ class Life:
     def processes(self, task: int, attempt: int) -> list[psutil.Process]:
         return self.platform.members(f"{task}.{attempt}")
 
-    def is_told_and_gone_on_with(self, task: int, attempt: int, within_s: float = 5.0) -> str:
+    def ended(self, task: int, attempt: int) -> dict[str, Any] | None:
+        """Return the event that tells an attempt's end."""
+        ends = (e for e in self.platform.events(task) if e["attempt"] == attempt and e["to"] == "Terminated")
+        return next(ends, None)
+
+    def is_told_and_gone_on_with(self, task: int, attempt: int) -> str:
         """Wait until an attempt's end is told and its processes are gone, then until the next runs; return why."""
-
-        def told() -> dict[str, Any] | None:
-            ends = (e for e in self.platform.events(task) if e["attempt"] == attempt and e["to"] == "Terminated")
-            return next(ends, None)
-
-        end = wait_for(f"the end of attempt {attempt} of task {task} told", told, within_s)
-        wait_for("its processes gone", lambda: not self.processes(task, attempt), within_s)
+        end = wait_for(f"the end of attempt {attempt} of task {task} told", lambda: self.ended(task, attempt), 5)
+        wait_for("its processes gone", lambda: not self.processes(task, attempt), 5)
         self.platform.reaches(task, "Running", attempt=attempt + 1)
         moves = [(e["attempt"], e["to"]) for e in self.platform.events(task) if e["kind"] == "move"]
         assert len(moves) == len(set(moves)), "no move was made twice"
@@ -111,7 +111,7 @@ def daemon(life: Life, attempt: int) -> psutil.Process:
 def test_a_part_of_an_attempt_dies_or_freezes(life: Life, victim: str, how: signal.Signals, reason: str) -> None:
     since, attempt = life.index(), life.now()["attempt"]
     getattr(life.platform, victim)(life.task).send_signal(how)
-    assert reason in life.is_told_and_gone_on_with(life.task, attempt, 6.0 if how is signal.SIGSTOP else 5.0)
+    assert reason in life.is_told_and_gone_on_with(life.task, attempt)
     life.goes_on()
     life.nothing_is_left_out(since)
 
@@ -159,7 +159,7 @@ def test_a_killed_worker_leaves_no_orphan_not_even_a_frozen_one(life: Life) -> N
     life.platform.kill("worker")
     life.platform.start_worker()
     for task, attempt in attempts.items():
-        assert life.is_told_and_gone_on_with(task, attempt, 7.0) == "its worker died"
+        assert life.is_told_and_gone_on_with(task, attempt) == "its worker died"
     life.goes_on()
     life.nothing_is_left_out(since)
 
@@ -171,8 +171,8 @@ def test_a_frozen_worker_is_no_second_host_when_it_comes_back(life: Life) -> Non
     worker.suspend()
     try:
         for task, attempt in attempts.items():
-            wait_for("buried", lambda task=task, attempt=attempt: life.now(task)["attempt"] == attempt + 1, 6)
-            wait_for("its runner gone", lambda task=task, attempt=attempt: not life.processes(task, attempt), 8)
+            wait_for("buried", lambda task=task, attempt=attempt: life.ended(task, attempt), 5)
+            wait_for("its runner gone", lambda task=task, attempt=attempt: not life.processes(task, attempt), 1)
     finally:
         worker.resume()
     for task, attempt in attempts.items():

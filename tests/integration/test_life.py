@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import postgres_server
+import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -108,12 +109,19 @@ def test_the_same_recording_gives_the_same_numbers_at_any_pace_killed_or_not(
 
 
 def test_a_life_on_postgresql(postgres: str, tmp_path: Path) -> None:
-    with running(tmp_path, DATABASE_URL=postgres_server.create(postgres, "life")) as platform:
+    url = postgres_server.create(postgres, "life")
+    with running(tmp_path, DATABASE_URL=url) as platform:
         feed = simulate(platform, "elephant")
         task = platform.create("cluster_regression", "elephant")
         item = platform.predicts(task, above=5)
         platform.runner(task).send_signal(signal.SIGKILL)
         platform.reaches(task, "Running", attempt=2)
+        item = platform.predicts(task, above=item.numbers["index"] + 20)
+        with psycopg.connect(url) as other:
+            other.execute("LOCK TABLE tasks_app_task IN ACCESS EXCLUSIVE MODE")
+            platform.runner(feed).send_signal(signal.SIGKILL)
+            time.sleep(10)  # the lock itself
+        platform.reaches(feed, "Running", attempt=2)
         platform.predicts(task, above=item.numbers["index"] + 20)
         seen = numbers(platform, task)
         assert sorted(seen) == list(range(min(seen), max(seen) + 1))

@@ -27,6 +27,7 @@ NEEDS = {
     "GET /api/processors": LOOK,
     "GET /api/processors/{name}": LOOK,
     "POST /api/processors/reload": MANAGE,
+    "GET /api/processors/reload": MANAGE,
     "GET /api/feeds": LOOK,
     "GET /api/feeds/{name}": LOOK,
     "GET /api/tasks": LOOK,

@@ -92,10 +92,10 @@ def api(plugged: Plugins) -> Iterator[Client]:
 
 
 def refusal(api: Client) -> str:
-    before = {row.name for row in api.processors()}
+    before = api.processors()
     with pytest.raises(Problem) as refused:
         api.reload_processors()
-    assert refused.value.status == 422 and {row.name for row in api.processors()} == before
+    assert refused.value.status == 422 and api.processors() == before
     return refused.value.detail
 
 
@@ -157,7 +157,7 @@ def test_a_good_file_is_taken_over_with_its_defaults_and_words(plugins: Plugins,
     plugins.entry("off", 'class = "plugins.count:Count"', 'kind = "batch"', "enabled = false")
     assert "count" in api.reload_processors()
     found = {row.name: row for row in api.processors()}
-    assert "off" not in found and found["count"].description == "Counts."
+    assert "off" not in found and found["count"].enabled and found["count"].description == "Counts."
     assert found["count"].schema_["properties"]["to"]["default"] == 5
     task = api.create("count")
     assert task.params == {"to": 5, "every_s": 0.0}
@@ -165,6 +165,35 @@ def test_a_good_file_is_taken_over_with_its_defaults_and_words(plugins: Plugins,
     told = ended["progress"]
     assert (told["stage"], told["stage_number"], told["stages"], told["counted"]) == ("telling", 2, 2, 5)
     assert ended["code_hash"] == found["count"].code_hash
+
+
+def test_what_is_no_longer_listed_is_off_and_takes_no_task(plugins: Plugins, api: Client) -> None:
+    plugins.write("count", PLUGIN)
+    without = plugins.file.read_text()
+    plugins.entry("passing", 'class = "plugins.count:Count"', 'kind = "batch"')
+    api.reload_processors()
+    plugins.file.write_text(without)
+    api.reload_processors()
+    assert not {row.name: row for row in api.processors()}["passing"].enabled
+    with pytest.raises(Problem) as refused:
+        api.create("passing")
+    assert "'passing' is not a registered processor" in str(refused.value)
+
+
+def test_an_entry_point_of_an_installed_package_is_allowed_and_runs(plugins: Plugins, api: Client) -> None:
+    """A distribution as pip leaves it behind: a package and its metadata on Python's path."""
+    home = plugins.package.parent
+    (home / "ideas.py").write_text(PLUGIN + "\nclass Hidden(Count):\n    title = 'Hidden'\n")
+    metadata = home / "ideas-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: ideas\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[live_stock.processors]\ncount = ideas:Count\n")
+    plugins.entry("installed", 'class = "ideas:Count"', 'kind = "batch"')
+    assert "installed" in api.reload_processors()
+    task = api.create("installed", to=2)
+    assert plugins.platform.reaches(task.id, "Finished")["progress"]["counted"] == 2
+    plugins.entry("hidden", 'class = "ideas:Hidden"', 'kind = "batch"')
+    assert "'ideas:Hidden' is in no allowed package" in refusal(api)
 
 
 def test_progress_of_a_batch_task_is_told_while_it_runs(plugins: Plugins, api: Client) -> None:
@@ -242,3 +271,5 @@ def test_the_admin_reloads_too(plugins: Plugins) -> None:
         "/admin/tasks_app/processor/", data=form, headers={"Referer": plugins.platform.url}, follow_redirects=True
     )
     assert "Nothing was changed" in page.text and "no allowed package" in page.text
+    told = plugins.platform.http.get("/api/processors/reload").json()
+    assert (told["who"], told["outcome"]) == ("admin", "failed") and "no allowed package" in told["details"]

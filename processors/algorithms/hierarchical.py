@@ -59,26 +59,20 @@ def combine(state: State, raw: Array, cluster: Array) -> Array:
     return (state["guard"]["scale"].astype(raw.dtype) @ raw).astype(float)
 
 
-def learn(
-    state: State, x: Array, y: Array, sigma: Array, cluster: Array, raw: Array, market: Array, forgetting: float
-) -> None:
-    """Take in one interval's n rows: first the guards, with the forecasts as they were made, then the sums.
-
-    ``x`` as it was when the forecast was made, ``y`` the returns in bp, ``sigma`` in bp, ``market`` (M,); rows lie in
-    order of their cluster.
-    """
-    mean = y.mean()
-    _learn_guards(state, y - mean, mean, raw)
+def learn_coefficients(state: State, x: Array, y: Array, sigma: Array, cluster: Array, forgetting: float) -> None:
+    """Take in n rows of one interval, in order of their cluster: ``x`` as it was when the forecast was made, the
+    returns ``y`` and ``sigma`` in bp."""
     deviations = x - x.mean(axis=1, keepdims=True)
     bounds = regression.bounds_of(cluster, len(state["w_cluster"]))
-    regression.add(state["sums"], regression.moments(deviations, y - mean, 1.0 / sigma, bounds), forgetting)
+    regression.add(state["sums"], regression.moments(deviations, y - y.mean(), 1.0 / sigma, bounds), forgetting)
     state["w"] = regression.pooled(state["sums"], PRIOR)
     state["w_cluster"] = regression.towards(state["sums"], state["w"], PRIOR)
-    _learn_market(state, mean, market)
 
 
-def _learn_guards(state: State, deviation: Array, mean: float, raw: Array) -> None:
-    scale, residual, u = state["guard"]["scale"], deviation, np.zeros(COMPONENTS)
+def learn_guards(state: State, y: Array, raw: Array) -> None:
+    """Take in one interval's returns in bp and the raw forecasts of them as they were made, shape (3, n)."""
+    mean = y.mean()
+    scale, residual, u = state["guard"]["scale"], y - mean, np.zeros(COMPONENTS)
     for component in range(COMPONENTS):
         if component == COMPONENTS - 1:  # the market explains the mean, which the others do not see
             residual = residual + mean
@@ -87,7 +81,8 @@ def _learn_guards(state: State, deviation: Array, mean: float, raw: Array) -> No
     guard.learn(state["guard"], u, (raw**2).sum(axis=1))
 
 
-def _learn_market(state: State, mean: float, market: Array) -> None:
+def learn_market(state: State, mean: float, market: Array) -> None:
+    """Take in one interval's mean return in bp and what was known of the market before it, shape (M,)."""
     square = state["market_square"]
     variance = square[0] / square[1] if square[1] > 0 else mean * mean
     if variance > 0:

@@ -17,8 +17,9 @@ Array = np.ndarray
 State = dict[str, Any]
 Kind = Literal["hierarchical", "rls", "sgd"]
 
-# Rows of one interval that teach the model, and those on which the experts of the median rule are compared.
-LEARN_AT_MOST, PLAY_AT_MOST = 25_000, 2_500
+# Rows of one interval that teach the coefficients, and those on which the experts of the median rule are compared:
+# thousands a second say as much as all of them.
+LEARN_AT_MOST, PLAY_AT_MOST = 4_000, 2_000
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def learn(state: State, settings: Settings, returns: Array, real: Array) -> Arra
         return rows
     y, issued = returns[rows], issued_at(state, rows)
     gate.learn(state["gate"], rows, y, state["ungated"][rows])
-    _learn_model(state, settings, rows[_turn(state, len(rows), LEARN_AT_MOST)], returns)
+    _learn_model(state, settings, rows, y)
     _learn_experts(state, rows[_turn(state, len(rows), PLAY_AT_MOST)], returns)
     scores.learn(state["score"], scores.interval_sums(y, issued))
     band.learn(state["band"], rows, band.missed(y - issued.point, issued.half))
@@ -168,12 +169,15 @@ def _learn_experts(state: State, rows: Array, returns: Array) -> None:
     median.learn(state["experts"], returns[rows], state["point"][rows], state["tick"][rows], state["still"][rows])
 
 
-def _learn_model(state: State, settings: Settings, rows: Array, returns: Array) -> None:
-    y = returns[rows]
-    x, raw = (np.take(state[name], rows, axis=1) for name in ("x", "raw"))
-    sigma, cluster = state["sigma"][rows], state["cluster"][rows]
+def _learn_model(state: State, settings: Settings, rows: Array, y: Array) -> None:
+    model, raw = state["model"], np.take(state["raw"], rows, axis=1)
+    taught = _turn(state, len(rows), LEARN_AT_MOST)
+    teachers = rows[taught]
+    x, sigma, cluster = np.take(state["x"], teachers, axis=1), state["sigma"][teachers], state["cluster"][teachers]
     if settings.kind == "hierarchical":
-        hierarchical.learn(state["model"], x, y, sigma, cluster, raw, state["market"], settings.forgetting)
+        hierarchical.learn_guards(model, y, raw)
+        hierarchical.learn_coefficients(model, x, y[taught], sigma, cluster, settings.forgetting)
+        hierarchical.learn_market(model, y.mean(), state["market"])
     else:
         rate = settings.rate if settings.kind == "sgd" else None
-        per_cluster.learn(state["model"], x, y, sigma, cluster, raw, settings.forgetting, rate)
+        per_cluster.learn(model, x, y[taught], sigma, cluster, raw[:, taught], settings.forgetting, rate)

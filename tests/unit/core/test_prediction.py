@@ -29,7 +29,9 @@ def learned(rng: np.random.Generator, truth: Array, market: float, steps: int = 
         if step >= steps // 2:
             squared += ((y - hierarchical.combine(state, raw, cluster)) ** 2).sum()
             last += (y**2).sum()
-        hierarchical.learn(state, x, y, np.ones(stocks), cluster, raw, z, 0.999)
+        hierarchical.learn_guards(state, y, raw)
+        hierarchical.learn_coefficients(state, x, y, np.ones(stocks), cluster, 0.999)
+        hierarchical.learn_market(state, y.mean(), z)
     return state, (squared / last) ** 0.5
 
 

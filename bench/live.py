@@ -41,6 +41,7 @@ class Reader(threading.Thread):
         super().__init__(daemon=True)
         self.client, self.key = connect(platform.redis_url), f"result:{task}"
         self.times_ms: list[float] = []
+        self.last_ms = float("inf")  # of the newest result
         self.stages_ms: dict[str, list[float]] = {stage: [] for stage, _, _ in STAGES}
         self.handed_ms: dict[str, float] = {}  # of each counted result, by id
         self.missed = 0
@@ -63,9 +64,9 @@ class Reader(threading.Thread):
     def _take(self, item: str, meta: dict[str, Any], numbers: dict[str, Any], now_ms: float) -> None:
         if self.first_at is None and any(each["predicted_price"] is not None for each in numbers["clusters"]):
             self.first_at = time.monotonic()
-        self.missed = meta["missed"]
+        self.missed, self.last_ms = meta["missed"], now_ms - meta["handed_ms"]
         if self.counting:
-            self.times_ms.append(now_ms - meta["handed_ms"])
+            self.times_ms.append(self.last_ms)
             self.handed_ms[item] = meta["handed_ms"]
             times = {**meta, "seen_ms": now_ms}
             for stage, begins, ends in STAGES:
@@ -157,6 +158,7 @@ def live(platform: Platform, args: argparse.Namespace) -> list[Figure]:
     wait_for("a prediction", lambda: reader.first_at, 180)
     start_s = (reader.first_at or 0) - began
     to_client_ms, counting = clients(platform, task, args.clients) if args.clients else ([], threading.Event())
+    wait_for("it keeps up", lambda: reader.last_ms < 1000 * args.every, 300)
     time.sleep(args.warmup)
     stocks = StockReader(platform, task, reader)
     stocks.start()
@@ -198,7 +200,7 @@ def _worst_stop(platform: Platform, task: int, stops: int) -> Figure:
 def main(argv: list[str]) -> None:
     options = parser("live", __doc__)
     options.add_argument("--seconds", type=float, default=60.0, help="measured time, after the warm-up")
-    options.add_argument("--warmup", type=float, default=20.0)
+    options.add_argument("--warmup", type=float, default=20.0, help="seconds after the run first keeps up")
     options.add_argument("--clients", type=int, default=0, help="websocket clients")
     options.add_argument("--stops", type=int, default=1, help="how often to stop and retry")
     measure(options.parse_args(argv), live)

@@ -2,8 +2,8 @@
 
 Spark's DStreams with a window of three snapshots, MLlib's StreamingKMeans on the window's prices, a join, and one
 StreamingLinearRegressionWithSGD per cluster, written as Spark's own guides do it; against our engine on the whole
-platform. Time per batch is Spark's processing delay there, and from handing the last row to the feed until the result
-can be read here.
+platform, which replays the same intervals ten a second. Time per batch is Spark's processing delay there, and from
+handing the last row to the feed until the result can be read here.
 """
 
 from __future__ import annotations
@@ -14,36 +14,55 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from platform_process import running, wait_for
 
 from bench.figures import Figure, percentile, tell
 from bench.live import Reader
-from bench.market import FEED, simulate
+from bench.market import FEED
 from processors.feeds.market import Market, MarketShape
+from processors.feeds.simulate import SimulatedRows
 
 CODES = 997
 CLUSTERS = 4
 WINDOW = 3
+INTERVAL_S = 5.0  # of the market
+OURS_PER_S = 10  # intervals that our engine is given in a second
 STEP_SIZE = 0.001
 EVERY_S = 1.0  # of the rival's batches: behind it, they wait in line
 PARTITIONS = 2
 LIMIT_S = 1_200
 
 
-def snapshots(count: int, seed: int = 1) -> list[list[tuple[str, float]]]:
-    """Return (code, price) rows of some intervals of a made-up market; halted stocks keep their last price."""
-    market = Market(MarketShape(CODES, 5.0, seed))
-    last = dict.fromkeys(market.names, 0.0)
+def intervals() -> Iterator[pa.RecordBatch]:
+    """Yield the rows of one made-up market, interval by interval, without end."""
+    rows = SimulatedRows(Market(MarketShape(CODES, INTERVAL_S, 1)))
+    return (rows.take(round(number * INTERVAL_S * 1000)) for number in count(1))
+
+
+def snapshots(wanted: int) -> list[list[tuple[str, float]]]:
+    """Return (code, price) rows of the first intervals; halted stocks keep their last price."""
+    last: dict[str, float] = {}
     found = []
-    for _ in range(count):
-        live, columns = market.step()
-        last.update((market.names[number], price) for number, price in zip(live, columns["price"], strict=True))
-        found.append([(code, float(price)) for code, price in last.items() if price > 0])
+    for batch in islice(intervals(), wanted):
+        last.update(zip(batch.column("code").to_pylist(), batch.column("price").to_pylist(), strict=True))
+        found.append(list(last.items()))
     return found
+
+
+def recording(path: Path, wanted: int) -> str:
+    """Write the first intervals as a file that can be replayed."""
+    table = pa.Table.from_batches(islice(intervals(), wanted))
+    times = table.column("time").cast(pa.timestamp("ms"))
+    pq.write_table(table.set_column(table.column_names.index("time"), "time", times), path)
+    return str(path)
 
 
 class Rival:
@@ -149,11 +168,15 @@ def _listener(rival: Rival) -> Any:
 def ours(seconds: float) -> list[Figure]:
     """Return our engine's time per batch, what it missed and its errors, on the same made-up market."""
     with tempfile.TemporaryDirectory() as state, running(Path(state)) as platform:
-        simulate(platform, CODES, EVERY_S)
+        path = recording(Path(state) / "market.parquet", round(OURS_PER_S * (seconds + 120)))
+        params = {"path": path, "pace": INTERVAL_S * OURS_PER_S}
+        interval_ms = round(INTERVAL_S * 1000)
+        platform.make_feed(FEED, "replay", params, calendar="24/7", zone="UTC", interval_ms=interval_ms, simulated=True)
+        platform.create("replay", FEED, **params)
         task = platform.create("cluster_regression", FEED)
         reader = Reader(platform, task)
         reader.start()
-        wait_for("a prediction", lambda: reader.first_at, 180)
+        wait_for("it keeps up", lambda: reader.last_ms < 1000 / OURS_PER_S, 60)
         time.sleep(20)
         reader.counting = True
         time.sleep(seconds)

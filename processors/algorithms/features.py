@@ -108,10 +108,10 @@ def build(
     else:
         rows += [r0 * (root - 1.0)]
     rows += [mid, micro, leaning, still * mid, spread * mid, tau * leaning]
-    x = np.stack(rows)
-    limit = CLIP_SIGMA * sigma
-    np.clip(x, -limit, limit, out=x)
-    np.copyto(x, 0.0, where=np.isnan(x))
+    x, limit = np.empty((len(rows), len(sigma)), dtype=np.float32), CLIP_SIGMA * sigma
+    for held, row in zip(x, rows, strict=True):  # one after the other, while it is in the cache
+        np.clip(row, -limit, limit, out=held)
+        np.copyto(held, 0.0, where=np.isnan(held))
     return x
 
 

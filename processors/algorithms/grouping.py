@@ -17,7 +17,7 @@ from processors.algorithms.clustering import NONE
 Array = np.ndarray
 State = dict[str, Any]
 
-REFITS = frozenset({2, 4, 8, 16, 32, 64, 128})  # snapshots after which clusters made of little are fitted anew
+REFITS = frozenset({2, 4, 8, 16, 32, 128})  # snapshots after which clusters made of little are fitted anew
 SMALLEST = 4  # stocks per cluster, on average
 
 

@@ -46,10 +46,11 @@ def components(state: State, x: Array, centre: Array, cluster: Array, market: Ar
     """Return the components' raw forecasts in bp, shape (3, n). ``x`` has shape (F, n), ``centre``, its mean over the
     stocks, (F,); ``market`` (M,)."""
     every = np.vstack([state["w"], state["w_cluster"] - state["w"], np.zeros(len(x))]).astype(x.dtype)
-    said = every @ x - (every @ centre)[:, None]
+    said, of_mean = every @ x, every @ centre
     raw = np.empty((COMPONENTS, x.shape[1]), dtype=x.dtype)
-    raw[0] = said[0]
-    raw[1] = said[np.where(cluster < 0, -1, cluster + 1), np.arange(x.shape[1])]  # the last row is nobody's: 0
+    raw[0] = said[0] - of_mean[0]
+    own = np.where(cluster < 0, -1, cluster + 1)  # the last row is nobody's: 0
+    raw[1] = said[own, np.arange(x.shape[1])] - of_mean[own]
     raw[2] = state["w_market"] @ market
     return raw
 

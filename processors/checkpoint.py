@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 import zipfile
 from collections.abc import Callable
@@ -13,6 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from processors.durable import writing
 
 _META = "__meta__"
 
@@ -27,13 +28,8 @@ def save(path: Path, state: dict[str, Any], meta: dict[str, Any]) -> None:
     arrays: dict[str, np.ndarray] = {}
     tree = _split(state, "", arrays)
     text = json.dumps({"meta": meta, "state": tree}).encode()
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
+    with writing(path) as file:
         np.savez(file, allow_pickle=False, **{_META: np.frombuffer(text, dtype=np.uint8), **arrays})  # type: ignore[arg-type]
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    _sync_directory(path.parent)
 
 
 def load(path: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
@@ -101,14 +97,6 @@ def _join(node: Any, arrays: Any) -> Any:
 def _texts(lengths: np.ndarray, text: np.ndarray) -> pa.StringArray:
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     return pa.StringArray.from_buffers(len(lengths), pa.py_buffer(offsets), pa.py_buffer(text))
-
-
-def _sync_directory(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 class Saver:

@@ -15,7 +15,8 @@ _KEPT = ("price", *QUOTE_FIELDS)
 class Layout:
     """State per code number, arrays that grow with the codebook. ``quotes`` is settled by the first snapshot.
 
-    Within a slice stocks stay in the order they were first seen, so that the code column hardly ever changes.
+    Within a slice stocks stand in the order of their codes: whatever was seen of them before, the same stocks give the
+    same slice, so that a history of the snapshots gives the same bytes again.
     """
 
     def __init__(self, spec: FeedSpec, codebook: Codebook) -> None:
@@ -28,19 +29,25 @@ class Layout:
         self._carry_ms = max(spec.carry_limit_s * 1000, spec.interval_ms - 1)
         self._shown = np.empty(0, dtype=bool)
         self._members: list[tuple[np.ndarray, pa.StringArray]] = []
+        self._order = np.empty(0, dtype=np.int64)  # code numbers in the order of their texts
 
     def any_fresh(self, end: int) -> bool:
         """True if any stock's last row is young enough to be shown at ``end``."""
         return end - self._latest <= self._carry_ms
 
-    def snapshot(self, end: int, rows: Columns) -> tuple[list[pa.RecordBatch], int]:
-        """Return the slices after one real row per code of ``rows``, and the number of stocks in them."""
+    def snapshot(self, end: int, rows: Columns, change: np.ndarray | None = None) -> tuple[list[pa.RecordBatch], int]:
+        """Return the slices after one real row per code of ``rows``, and the number of stocks in them.
+
+        ``change`` against the snapshot before, per row, is worked out unless it is known.
+        """
         self._grow()
         code = rows["code"]
         news = {name: np.zeros(len(self._time)) for name in ("change", "volume", "amount")}
         kind = np.zeros(len(self._time), dtype=np.int8)
         before = self._kept["price"][code]
-        news["change"][code] = np.round(np.where(np.isnan(before), 0.0, rows["price"] - before), 8)
+        if change is None:
+            change = np.round(np.where(np.isnan(before), 0.0, rows["price"] - before), 8)
+        news["change"][code] = change
         news["volume"][code], news["amount"][code], kind[code] = rows["volume"], rows["amount"], rows["type"]
         self._remember(rows)
         age_ms = end - self._time
@@ -70,14 +77,16 @@ class Layout:
         if more > 0:
             self._time = np.append(self._time, np.full(more, _UNSEEN))
             self._kept = {name: np.append(values, np.full(more, np.nan)) for name, values in self._kept.items()}
+            self._order = np.array(sorted(range(len(self.codebook)), key=self.codebook.codes.__getitem__))
 
     def _show(self, shown: np.ndarray) -> None:
         """Lay out the slices anew when other stocks are to be shown than before."""
         if len(shown) == len(self._shown) and np.array_equal(shown, self._shown) and self._members:
             return
         self._shown, self._members = shown, []
+        ordered = self._order[shown[self._order]]
         for number in range(self.spec.slices):
-            members = np.flatnonzero(shown & (self.codebook.slices == number))
+            members = ordered[self.codebook.slices[ordered] == number]
             self._members.append((members, self.codebook.texts(members)))
 
     def _batch(self, columns: Columns, members: np.ndarray, codes: pa.StringArray) -> pa.RecordBatch:

@@ -63,7 +63,7 @@ def front_end_checks() -> list[Check]:
 
 def environment(state: str) -> dict[str, str]:
     """Tests have a state of their own; what points at a real installation is left out."""
-    real = ("REDIS_URL", "DATABASE_URL", "MONGODB_URL", "SPARK_MASTER")
+    real = ("REDIS_URL", "DATABASE_URL", "MONGODB_URL", "HISTORY_DIR", "SPARK_MASTER")
     kept = {name: value for name, value in os.environ.items() if name not in real}
     return {**kept, "STATE_DIR": state, "PYTHONUNBUFFERED": "1"}
 

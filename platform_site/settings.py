@@ -5,6 +5,7 @@ docs/settings.md holds the table of variables; a test compares it with this file
 
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -47,6 +48,7 @@ SECRET_KEY = _secret_key()
 DEBUG = env.bool("DEBUG", default=False)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+HISTORY_DIR = Path(env.str("HISTORY_DIR", default=str(STATE_DIR / "history"))).resolve()
 REDIS_URL = env.str("REDIS_URL", default=f"unix://{STATE_DIR}/redis.sock")
 HTTPS = env.bool("HTTPS", default=False)
 SLOTS = _positive("SLOTS", 8)
@@ -56,6 +58,9 @@ RESUME_LIMIT = _positive("RESUME_LIMIT", 5)
 RESULT_BYTES = _positive("RESULT_MB", 32) * 2**20
 PROCESSOR_PACKAGES = env.list("PROCESSOR_PACKAGES", default=["processors"])
 PROCESSORS_FILE = Path(env.str("PROCESSORS_FILE", default=str(BASE_DIR / "processors.toml")))
+# How a process opens the history (tasks_app.history).
+MONGODB_URL = env.str("MONGODB_URL", default="")
+HISTORY = {"store": "mongodb"} if MONGODB_URL else {"store": "parquet", "path": str(HISTORY_DIR)}
 
 INSTALLED_APPS = [
     "platform_site.apps.SiteConfig",
@@ -109,6 +114,16 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "transaction_mode": "IMMEDIATE",
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
+if MONGODB_URL:
+    # Not 30 s: a task that stores waits and asks again, a page says that the server does not answer.
+    limits = {"serverSelectionTimeoutMS": 3_000, "connectTimeoutMS": 3_000, "socketTimeoutMS": 20_000}
+    DATABASES["history"] = {
+        "ENGINE": "tasks_app.history_mongo",
+        "NAME": urlsplit(MONGODB_URL).path.strip("/") or "stock_history",
+        "ENFORCE_SCHEMA": False,
+        "CLIENT": {"host": MONGODB_URL, **limits},
+    }
+    DATABASE_ROUTERS = ["tasks_app.history_mongo.router.NoModels"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_PASSWORD_VALIDATORS = [

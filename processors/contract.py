@@ -11,13 +11,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NoReturn, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from processors.snapshot import FeedSpec, Header
+
+if TYPE_CHECKING:
+    from processors.history.store import History
 
 Kind = Literal["feed", "stream", "batch"]
 Columns = dict[str, np.ndarray]
@@ -51,6 +54,10 @@ QUOTE_FIELDS = ("bid", "ask", "bid_size", "ask_size")
 QUOTE_SCHEMA = pa.schema([*SNAPSHOT_SCHEMA, *(pa.field(name, pa.float64()) for name in QUOTE_FIELDS)])
 
 
+def _no_history() -> NoReturn:
+    raise RuntimeError("this task was given no history")
+
+
 @dataclass
 class Context:
     """What a running processor is given beside its parameters. All of it may be used from the work thread only,
@@ -58,6 +65,7 @@ class Context:
 
     ``running()`` tells the task that the first batch began; ``progress(**facts)`` replaces facts in what the task
     tells of itself (JSON values; counters, not text for people); both return at once.
+    ``history()`` opens the store that the platform is set to, each time anew.
     """
 
     task: int
@@ -70,6 +78,8 @@ class Context:
     stopping: threading.Event = field(default_factory=threading.Event)
     running: Callable[[], None] = lambda: None
     progress: Callable[..., None] = lambda **facts: None
+    history: Callable[[], History] = _no_history
+    keep: Callable[[], Sink] | None = None  # of a task whose results are kept: opens where they go
 
     def stage(self, name: str, number: int, of: int) -> None:
         """Tell that a stage of a batch begins; the first has number 1."""
@@ -128,6 +138,28 @@ class Result:
     stocks: dict[str, Any] = field(default_factory=dict)
 
 
+class NotTaken(Exception):
+    """A sink could not pass on what it was given; it still has it, and can be asked again."""
+
+
+class Sink(Protocol):
+    """Where the snapshots of a stream task go beside its results. Used on the work thread only.
+
+    The engine saves its place only after a ``flush``: what was taken since is taken again after a death, so the other
+    side must tell by a snapshot's feed and time what it has already. While ``flush`` raises NotTaken the task waits,
+    and the bus holds what comes.
+    """
+
+    def take(self, header: Header, codes: list[pa.StringArray], columns: Columns, result: Result) -> None:
+        """Remember a snapshot, with arguments as in ``step``, and what came of it. Returns at once."""
+
+    def due(self) -> bool:
+        """Say whether it is time to flush."""
+
+    def flush(self) -> None:
+        """Make all that was taken durable; raise NotTaken when that can't be done now."""
+
+
 State = TypeVar("State")
 
 
@@ -164,6 +196,12 @@ class StreamProcessor(Processor, Generic[State]):
     def change(self, state: State, params: Any) -> State:
         """Return the state adapted to changed live parameters. Called between two snapshots."""
         return state
+
+    from_oldest: ClassVar[bool] = False  # a first attempt begins with the oldest snapshot on the bus
+
+    def sink(self, params: Any, spec: FeedSpec, context: Context) -> Sink | None:
+        """Return where snapshots go beside the results, if they do. Called once per attempt, in the runner."""
+        return None
 
 
 class BatchProcessor(Processor):

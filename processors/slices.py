@@ -135,6 +135,12 @@ def unpack(data: bytearray | memoryview) -> Delivery:
     )
 
 
+def joined(deliveries: Sequence[Delivery]) -> tuple[list[pa.StringArray], Columns]:
+    """Return a snapshot's codes, an array per slice, and its columns, slices one after the other."""
+    columns = {name: np.concatenate([part.columns[name] for part in deliveries]) for name in deliveries[0].columns}
+    return [part.codes for part in deliveries if part.codes is not None], columns
+
+
 # ---- a window of snapshots on the newest one's codes
 
 

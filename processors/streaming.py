@@ -17,7 +17,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
-import numpy as np
 import redis
 import structlog
 from py4j.protocol import Py4JError
@@ -30,7 +29,8 @@ from processors.bus import Bus, connect, wall_ms
 from processors.contract import Context, FeedSpec, Header, Params, Result, StreamProcessor
 from processors.inbox import Inbox
 from processors.loading import code_hash, live_names
-from processors.slices import Delivery, grant, unpack
+from processors.sinks import Sinks
+from processors.slices import Delivery, grant, joined, unpack
 from processors.source import Plan, SnapshotSource
 
 log = structlog.get_logger()
@@ -81,8 +81,7 @@ class Fold:
         """Fold one snapshot; ``deliveries`` are its slices in order."""
         if self.index >= 0:
             self.missed += max(header.index - self.index - 1, 0)
-        columns = {name: np.concatenate([part.columns[name] for part in deliveries]) for name in deliveries[0].columns}
-        codes = [part.codes for part in deliveries if part.codes is not None]
+        codes, columns = joined(deliveries)
         self.state, result = self.processor.step(self.state, header, codes, columns, self.params)
         self.seq, self.index = header.seq, header.index
         return result
@@ -126,6 +125,9 @@ class Engine:
         self.path, self.processor, self.spec = path, processor, spec
         self.context, self.outlets = context, outlets
         self.fold = Fold(processor, params, spec)
+        keep = context.keep() if context.keep else None
+        self.sinks = Sinks([processor.sink(params, spec, context), keep], context, self._still_here)
+        self._durable_seq = 0  # of the newest snapshot that need not be read again
         self.client = connect(context.redis_url)
         self.bus = Bus(self.client, spec.name)
         self._rows = self._batches = 0
@@ -192,6 +194,8 @@ class Engine:
             message = inbox.take(_WAIT_S)
             if message is None:
                 self._check(query)
+                if self.sinks:
+                    self._save_when_due()
                 continue
             delivery = unpack(message)
             seq = delivery.header.seq
@@ -228,9 +232,9 @@ class Engine:
         times = {"begun_ms": min(part.begun_ms for part in deliveries), "mapped_ms": began_ms, "step_ms": step_ms}
         self._batches += 1
         self._rows += sum(len(part.codes) for part in deliveries if part.codes is not None)
+        self.sinks.take(header, deliveries, result)
         self._publish(header, result, times)
-        if time.monotonic() - self._saved_at > _SAVE_EVERY_S:
-            self._save()
+        self._save_when_due()
 
     def _change(self, changes: dict[str, Any], header: Header) -> None:
         try:
@@ -296,6 +300,7 @@ class Engine:
                 self._save()  # an attempt that dies before the next save begins where this one began
             except redis.RedisError as error:
                 self._wait_for_redis(error)
+        self._durable_seq = self.fold.seq
         self.context.progress(seq=self.fold.seq)
 
     def _tell_position(self) -> None:
@@ -304,15 +309,30 @@ class Engine:
         if now - self._told_at > _WAIT_S:
             self._told_at = now
             self._tell_heap(now)
-            self.bus.follow(str(self.context.task), self.fold.seq)
+            self.bus.follow(str(self.context.task), self._durable_seq if self.sinks else self.fold.seq)
+
+    def _still_here(self) -> None:
+        """Tell the feed that this reader lives, while its sinks take nothing."""
+        try:
+            self._tell_position()
+        except redis.RedisError:
+            pass  # the loop that follows the bus will meet it
 
     def _tell_heap(self, now: float) -> None:
         if now - self._heap_at > _HEAP_EVERY_S:
             self._heap_at = now
             self.context.progress(heap_mb=spark.heap_mb())
 
+    def _save_when_due(self) -> None:
+        due = self.sinks.due() if self.sinks else time.monotonic() - self._saved_at > _SAVE_EVERY_S
+        if due:
+            self._save()
+
     def _save(self) -> None:
-        self._saved_at = time.monotonic()
+        """Save the state; what the sinks were given has gone on before."""
+        if not self.sinks.flush():
+            return
+        self._saved_at, self._durable_seq = time.monotonic(), self.fold.seq
         self._saver.offer(self.fold.state, self.fold.meta())
 
     def _saved(self, error: Exception | None) -> None:

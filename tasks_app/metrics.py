@@ -35,6 +35,8 @@ _COUNTERS = {
     "batches": ("platform_task_batches", "Of the attempt"),
     "rows": ("platform_task_rows", "Of the attempt"),
     "received": ("platform_feed_received_rows", "Rows that the source gave, of the attempt"),
+    "stored": ("platform_task_stored_snapshots", "New to the history, of the attempt"),
+    "already": ("platform_task_already_stored_snapshots", "In the history already, of the attempt"),
     "snapshots": ("platform_feed_snapshots", "Snapshots published, of the attempt"),
     "late": ("platform_feed_late_rows", "Rows that came after their snapshot, of the attempt"),
 }

@@ -29,6 +29,7 @@ from processors.snapshot import FeedSpec, Header
 if TYPE_CHECKING:
     from processors.bus import Bus
     from processors.contract import Context, Processor
+    from processors.history.store import History
 
 _TRACEBACK_CHARS = 4_000
 _UNPINGED_LIMIT = 5  # looks, one a second; whoever does not ping has been given up by the janitor as well
@@ -118,7 +119,10 @@ def _stream(order: dict[str, Any], context: Context, control: Control, jvm: gate
     control.say(code=code_hash(type(processor)))
 
     def start_at(bus: Bus) -> int:
-        """Begin with the newest snapshots on the bus, ``catch_up`` of them, then follow."""
+        """Begin with the newest snapshots on the bus, ``catch_up`` of them, or all there are; then follow."""
+        if processor.from_oldest:
+            first = bus.first()
+            return first.seq - 1 if first else 1
         held = bus.before(2**62, count=order["catch_up"] + 1)
         return held[0].seq - 1 if held else 1
 
@@ -191,7 +195,14 @@ def _context(order: dict[str, Any]) -> Context:
         state_dir=Path(order["state_dir"]),
         fresh=order["fresh"],
         memory_mb=order["memory_mb"],
+        history=lambda: _history(order["history"]),
     )
+
+
+def _history(order: dict[str, Any]) -> History:
+    from tasks_app.history import open_history
+
+    return open_history(order)
 
 
 class _Unfailing:

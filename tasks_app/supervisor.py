@@ -223,6 +223,7 @@ class Supervisor:
             "memory_mb": task.memory_mb,
             "result_bytes": settings.RESULT_BYTES,
             "catch_up": CATCH_UP,
+            "history": settings.HISTORY,
         }
 
     # ---- what comes in

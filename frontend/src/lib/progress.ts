@@ -71,6 +71,14 @@ const TILES: Record<
       warn: value > 0,
     }),
   },
+  stored: {
+    title: 'Kept in the history',
+    show: (value, told) => ({
+      value: format.integer(value),
+      note: told.not_taken ? String(told.not_taken) : `snapshots, ${format.integer(numberIn(told, 'gathered'))} to be written`,
+      warn: Boolean(told.not_taken),
+    }),
+  },
   snapshots: { title: 'Snapshots', show: (value) => ({ value: format.integer(value), note: 'published' }) },
   received: {
     title: 'Rows received',
@@ -100,7 +108,7 @@ const TILES: Record<
 /** Facts that are in a tile, in the bar or of use to programs only. */
 const TOLD_ELSEWHERE = new Set([
   ...Object.keys(TILES),
-  ...['rows', 'late', 'unsaved', 'stage', 'stage_number', 'stages', 'share', 'stalled', 'seq', 'index'],
+  ...['rows', 'late', 'unsaved', 'stage', 'stage_number', 'stages', 'share', 'stalled', 'seq', 'index', 'gathered', 'not_taken'],
 ])
 
 /** Return the tiles of a run's progress: what it has told, in the order of the table above. */

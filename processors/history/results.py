@@ -1,0 +1,134 @@
+"""Results that are kept: what a task said of each snapshot, in Parquet files below ``<root>/<task>/<day>/``.
+
+A row is a result: ``numbers`` as JSON text (predictions, scores, events), and a list per column of its stocks
+(``stock_code``, ``stock_cluster``, ``stock_forecast`` …), so that each stock's membership and forecast can be looked at
+afterwards. A result is known by its snapshot's number on the bus, as in Redis: the same again is refused.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from processors.durable import writing
+from processors.history.reading import told
+from processors.history.store import EARLIEST_MS, LATEST_MS, MOMENT, Unavailable, local_day
+
+_STOCK = "stock_"
+
+
+@dataclass(frozen=True)
+class KeptResult:
+    """``time`` is the snapshot's, ms UTC; ``numbers`` and ``stocks`` are those of ``contract.Result``."""
+
+    time: int
+    seq: int
+    numbers: dict[str, Any]
+    stocks: dict[str, Any] = field(default_factory=dict)
+
+
+class ResultArchive:
+    """The kept results below a directory; days are those of UTC. Any number of processes may read and write."""
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    def append(self, task: int, results: Sequence[KeptResult]) -> int:
+        """Keep results of a task; return how many were new. What is returned of is durable."""
+        new = 0
+        with self._locked(task) as directory:
+            ordered = sorted(results, key=lambda each: each.seq)
+            for day, group in groupby(ordered, key=lambda each: local_day(each.time, "UTC")):
+                held = self._numbers_of(directory / day)
+                fresh = list({each.seq: each for each in group if each.seq not in held}.values())
+                if fresh:
+                    (directory / day).mkdir(exist_ok=True)
+                    name = f"{fresh[0].seq:015d}-{secrets.token_hex(4)}.parquet"
+                    with writing(directory / day / name) as file:
+                        pq.write_table(table(fresh), file, compression="zstd")
+                new += len(fresh)
+        return new
+
+    def read(
+        self, task: int, start: int = EARLIEST_MS, end: int = LATEST_MS, *, after: int = 0, stocks: bool = True
+    ) -> Iterator[KeptResult]:
+        """Yield the results of snapshots with ``start`` ≤ time < ``end`` and a number above ``after``, in the order of
+        their numbers."""
+        low, high = local_day(max(start, EARLIEST_MS), "UTC"), local_day(min(end, LATEST_MS) - 1, "UTC")
+        days = [day for day in self.days(task) if low <= day <= high]
+        files = [path for day in days for path in (self.root / str(task) / day).glob("*.parquet")]
+        for path in sorted(files, key=lambda each: each.name):  # a name begins with the first number in it
+            with told():
+                file = pq.ParquetFile(path)
+                names = [name for name in file.schema_arrow.names if stocks or not name.startswith(_STOCK)]
+                found = file.read(columns=names)
+            yield from (each for each in _results(found) if start <= each.time < end and each.seq > after)
+
+    def days(self, task: int) -> list[str]:
+        """Return the days of which results are kept, YYYY-MM-DD in UTC."""
+        return sorted(path.name for path in (self.root / str(task)).glob("????-??-??"))
+
+    def tasks(self) -> list[int]:
+        return sorted(int(path.name) for path in self.root.glob("[0-9]*") if path.name.isdecimal())
+
+    def _numbers_of(self, directory: Path) -> set[int]:
+        with told():
+            tables = [pq.read_table(path, columns=["seq"]) for path in directory.glob("*.parquet")]
+        return {seq for found in tables for seq in found.column("seq").to_pylist()}
+
+    @contextmanager
+    def _locked(self, task: int) -> Iterator[Path]:
+        directory = self.root / str(task)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            with (directory / ".lock").open("wb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                yield directory
+        except (OSError, pa.ArrowException) as error:
+            raise Unavailable(f"the kept results do not take it: {error}") from error
+
+
+def table(results: Sequence[KeptResult]) -> pa.Table:
+    """Return a row per result."""
+    columns: dict[str, pa.Array] = {
+        "time": pa.array([each.time for each in results], MOMENT),
+        "seq": pa.array([each.seq for each in results], pa.int64()),
+        "numbers": pa.array([json.dumps(each.numbers, allow_nan=False) for each in results]),
+    }
+    for name in dict.fromkeys(name for each in results for name in each.stocks):
+        parts = [_array(each.stocks[name]) if name in each.stocks else None for each in results]
+        lengths = [0 if part is None else len(part) for part in parts]
+        offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+        values = pa.concat_arrays([part for part in parts if part is not None])
+        columns[f"{_STOCK}{name}"] = pa.ListArray.from_arrays(offsets, values)
+    return pa.table(columns)
+
+
+def _array(values: Any) -> pa.Array:
+    return values if isinstance(values, pa.Array) else pa.array(values)
+
+
+def _results(found: pa.Table) -> Iterator[KeptResult]:
+    times, names = (
+        found.column("time").cast(pa.int64()).to_pylist(),
+        [n for n in found.column_names if n.startswith(_STOCK)],
+    )
+    for at in range(found.num_rows):
+        lists = {name.removeprefix(_STOCK): found.column(name)[at].values for name in names}
+        yield KeptResult(
+            times[at],
+            found.column("seq")[at].as_py(),
+            json.loads(found.column("numbers")[at].as_py()),
+            {name: values for name, values in lists.items() if len(values)},
+        )

@@ -1,0 +1,194 @@
+"""db_store on real processes: what was on the bus is in the history once, whatever died meanwhile."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import mongo_server
+import pyarrow as pa
+import pytest
+from mongo_history_access import opened
+from platform_process import Platform, running, wait_for
+from test_life import simulate
+
+from processors.bus import Bus
+from processors.history.parquet import ParquetHistory
+from processors.history.rows import batch_columns, kept
+from processors.history.store import History, Kept
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(params=["parquet", "mongodb"])
+def kept_in(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Platform, History]]:
+    """A platform of its own with each kind of history."""
+    if request.param == "parquet":
+        with running(tmp_path) as platform:
+            yield platform, ParquetHistory(tmp_path / "history")
+        return
+    with (
+        mongo_server.server() as server,
+        running(tmp_path, MONGODB_URL=f"{server.url}kept") as platform,
+        opened(f"{server.url}kept") as history,
+    ):
+        yield platform, history
+
+
+def on_the_bus(platform: Platform, feed: str) -> list[Kept]:
+    bus = Bus(platform.results.client, feed)
+    headers = bus.headers(0)
+    parts = [bus.read(number, [header.seq for header in headers]) for number in range(headers[0].slices)]
+    return [
+        kept(header, [batch_columns(part) for part in slices if part is not None])
+        for header, *slices in zip(headers, *parts, strict=True)
+    ]
+
+
+def rows_of(snapshots: list[Kept]) -> pa.Table:
+    rows = pa.concat_tables([each.rows for each in snapshots])
+    return rows.sort_by([("snapshot", "ascending"), ("code", "ascending")]).combine_chunks()
+
+
+def holds_everything(history: History, feed: str, snapshots: list[Kept]) -> None:
+    """Compare tick by tick."""
+    held = {header.time for header, _ in history.headers(feed)}
+    assert not {each.header.time for each in snapshots} - held, "no snapshot is left out"
+    first, last = snapshots[0].header.time, snapshots[-1].header.time
+    assert history.read(feed, first, last + 1).read_all().combine_chunks().equals(rows_of(snapshots))
+    assert not list(history.check(feed))
+
+
+def progress(platform: Platform, task: int) -> dict[str, Any]:
+    return platform.task(task)["progress"]
+
+
+def stop(platform: Platform, *tasks: int) -> None:
+    for task in tasks:
+        platform.ask(task, "stop")
+        platform.reaches(task, "Stopped", 8, attempt=platform.task(task)["attempt"])
+
+
+def stores_more(platform: Platform, history: History, feed: str, more: int = 12) -> None:
+    """Wait until the history holds more snapshots than now."""
+
+    def count() -> int:
+        return sum(day.snapshots for day in history.coverage(feed))
+
+    wanted = count() + more
+    wait_for(f"{wanted} snapshots stored", lambda: count() >= wanted, 60)
+
+
+def test_no_row_is_lost_or_doubled_when_the_task_is_killed_and_redis_restarts(
+    kept_in: tuple[Platform, History],
+) -> None:
+    platform, history = kept_in
+    feed = simulate(platform, "kept")
+    task = platform.create("db_store", "kept", gather_s=1.0)
+    platform.reaches(task, "Running")
+    wait_for("the feed known", lambda: history.spec("kept"), 60)
+    stores_more(platform, history, "kept")
+    platform.runner(task).send_signal(signal.SIGKILL)
+    platform.reaches(task, "Running", attempt=2)
+    stores_more(platform, history, "kept")
+    time.sleep(1.1)  # Redis writes its file each second: what is on the bus until here survives
+    platform.kill("redis")
+    time.sleep(1.0)
+    platform.start_redis()
+    stores_more(platform, history, "kept")
+    stop(platform, feed)
+    platform.runner(task).send_signal(signal.SIGKILL)
+    platform.reaches(task, "Running", attempt=3)
+    snapshots = on_the_bus(platform, "kept")
+    last = snapshots[-1].header.time
+    wait_for("all stored", lambda: any(header.time == last for header, _ in history.headers("kept", last)), 60)
+    stop(platform, task)
+    holds_everything(history, "kept", snapshots)
+
+
+def test_an_outage_of_the_store_is_bridged_from_the_bus(own_platform: Platform) -> None:
+    platform, root = own_platform, own_platform.state / "history"
+    history = ParquetHistory(root)
+    feed = simulate(platform, "bridged")
+    task = platform.create("db_store", "bridged", gather_s=0.5)
+    wait_for("the feed known", lambda: history.spec("bridged"), 90)
+    stores_more(platform, history, "bridged")
+    _take_away(platform, task, root)
+    wait_for("told", lambda: progress(platform, task).get("not_taken"), 15)
+    time.sleep(4)
+    _give_back(platform, task, root)
+    wait_for("taken again", lambda: progress(platform, task).get("not_taken") == "", 15)
+    stores_more(platform, history, "bridged")
+    stop(platform, feed, task)
+    assert progress(platform, task)["missed"] == 0
+    holds_everything(history, "bridged", on_the_bus(platform, "bridged"))
+
+
+def test_a_frozen_mongodb_is_waited_for(tmp_path: Path) -> None:
+    with (
+        mongo_server.server() as server,
+        running(tmp_path, MONGODB_URL=f"{server.url}frozen") as platform,
+        opened(f"{server.url}frozen") as history,
+    ):
+        feed = simulate(platform, "frozen")
+        task = platform.create("db_store", "frozen", gather_s=0.5)
+        wait_for("the feed known", lambda: history.spec("frozen"), 90)
+        stores_more(platform, history, "frozen")
+        server.process.suspend()
+        try:
+            wait_for("told", lambda: progress(platform, task).get("not_taken"), 60)
+            assert platform.task(task)["status"] == "Running"
+        finally:
+            server.process.resume()
+        wait_for("taken again", lambda: progress(platform, task).get("not_taken") == "", 60)
+        stores_more(platform, history, "frozen")
+        stop(platform, feed, task)
+        assert progress(platform, task)["missed"] == 0 and platform.task(task)["attempt"] == 1
+        holds_everything(history, "frozen", on_the_bus(platform, "frozen"))
+
+
+def test_what_an_outage_outlasts_the_bus_by_is_counted(own_platform: Platform) -> None:
+    platform, root = own_platform, own_platform.state / "history"
+    history = ParquetHistory(root)
+    spec = {"calendar": "24/7", "zone": "UTC", "interval_ms": 100, "simulated": True, "max_bytes": 200_000}
+    platform.make_feed("short", "simulator", {"codes": 100, "every_s": 0.1}, **spec)
+    feed = platform.create("simulator", "short", codes=100, every_s=0.1)
+    task = platform.create("db_store", "short", gather_s=0.5)
+    wait_for("the feed known", lambda: history.spec("short"), 90)
+    stores_more(platform, history, "short")
+    _take_away(platform, task, root)
+    wait_for("told", lambda: progress(platform, task).get("not_taken"), 15)
+    bus = Bus(platform.results.client, "short")
+    newest = bus.last()
+    assert newest is not None
+    wait_for("the bus trimmed past it", lambda: (bus.first() or newest).seq > newest.seq, 90)
+    _give_back(platform, task, root)
+    wait_for("taken again", lambda: progress(platform, task).get("not_taken") == "", 15)
+    wait_for("the gap counted", lambda: progress(platform, task).get("missed", 0) > 0, 30)
+    stores_more(platform, history, "short")
+    stop(platform, feed, task)
+    indices = [header.index for header, _ in history.headers("short")]
+    gaps = sum(newer - older - 1 for older, newer in pairwise(indices))
+    assert progress(platform, task)["missed"] == gaps > 0
+    assert not list(history.check("short"))
+
+
+def _take_away(platform: Platform, task: int, root: Path) -> None:
+    """Put a file in the directory's place: what a disk that went away looks like to who writes."""
+    runner = platform.runner(task)
+    runner.suspend()  # or it might make the directory anew in between
+    root.rename(root.with_name("away"))
+    root.touch()
+    runner.resume()
+
+
+def _give_back(platform: Platform, task: int, root: Path) -> None:
+    runner = platform.runner(task)
+    runner.suspend()
+    root.unlink()
+    root.with_name("away").rename(root)
+    runner.resume()

@@ -14,11 +14,12 @@ BENCHMARKS = {
     "catchup": "bench.catchup",
     "quality": "bench.quality",
     "floor": "bench.floor",
+    "history": "bench.history",
     "dstream-mllib": "bench.dstream_mllib",
 }
 
 
-ALONE = ("quality", "floor")  # these fold in this process
+ALONE = ("quality", "floor", "history")  # these fold in this process
 
 
 def main(argv: list[str]) -> int:

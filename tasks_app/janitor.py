@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections
 from django.utils import timezone
 
-from tasks_app import jobs, lifecycle, orphans, results, schedules, services
+from tasks_app import jobs, lifecycle, orphans, results, schedules, services, tidying
 from tasks_app.lifecycle import TransitionConflict
 from tasks_app.models import KIND_CHOICES, Task, TaskEvent
 from tasks_app.states import LIVE, Ending, Status
@@ -134,6 +134,7 @@ class Janitor:
 def run() -> None:
     """Go round until the process is ended."""
     janitor = Janitor(results.default())
+    tidying.begin()
     while True:
         close_old_connections()
         try:

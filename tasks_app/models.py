@@ -65,6 +65,12 @@ class Feed(models.Model):
     grace_ms = models.PositiveIntegerField(default=500)
     carry_limit_s = models.PositiveIntegerField(default=300)
     max_bytes = models.PositiveBigIntegerField(default=256 * 2**20, help_text="Bound of its snapshots on the bus")
+    keep_days = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Days of its history to keep, the newest counted; all when empty"
+    )
+    keep_mb = models.PositiveIntegerField(
+        null=True, blank=True, help_text="MB of its history to keep, the newest day in any case; all when empty"
+    )
 
     class Meta:
         ordering = ["name"]

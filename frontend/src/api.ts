@@ -202,6 +202,49 @@ export interface AuditFilter {
   page?: number
 }
 
+export interface HistoryFeed {
+  name: string
+  title: string
+  zone: string
+  interval_ms: number
+  days: number
+  first: number | null
+  last: number | null
+  snapshots: number
+  rows: number
+  size_bytes: number
+}
+
+export interface HistoryDay {
+  day: string
+  snapshots: number
+  rows: number
+  expected: number
+  first: number
+  last: number
+  size_bytes: number
+  compacted: boolean
+  /** Rows of those that would be there, had every stock had news in every snapshot. */
+  complete: number | null
+}
+
+export interface HistoryPage {
+  columns: string[]
+  rows: unknown[][]
+  next: number | null
+}
+
+/** Snapshots with start ≤ time < end, ms UTC. */
+export interface HistoryRange {
+  start: number
+  end: number
+  codes?: string
+  columns?: string
+  every?: string
+  limit?: number
+  as?: string
+}
+
 export interface NewRun {
   processor: string
   feed: string | null
@@ -245,5 +288,12 @@ export const api = {
     call<Schedule>('PATCH', `schedules/${id}`, body),
   deleteSchedule: (id: number) => call<void>('DELETE', `schedules/${id}`),
   scheduleRuns: (id: number) => call<Page<ScheduleRun>>('GET', `schedules/${id}/runs`),
+  history: () => call<HistoryFeed[]>('GET', 'history/feeds'),
+  historyDays: (feed: string) => call<HistoryDay[]>('GET', `history/feeds/${feed}/days`),
+  historyRows: (feed: string, range: HistoryRange) =>
+    call<HistoryPage>('GET', `history/feeds/${feed}/rows?${query({ ...range })}`),
+  historyBars: (feed: string, range: HistoryRange) =>
+    call<HistoryPage>('GET', `history/feeds/${feed}/bars?${query({ ...range })}`),
+  historyUrl: (feed: string, range: HistoryRange) => `/api/history/feeds/${feed}/rows?${query({ ...range })}`,
   audit: (filter: AuditFilter) => call<Page<AuditRecord>>('GET', `audit?${query({ ...filter })}`),
 }

@@ -20,6 +20,12 @@ export const router = createRouter({
       meta: { title: 'Processors' },
     },
     {
+      path: '/history',
+      name: 'history',
+      component: () => import('./pages/HistoryPage.vue'),
+      meta: { title: 'History' },
+    },
+    {
       path: '/account',
       name: 'account',
       component: () => import('./pages/AccountPage.vue'),

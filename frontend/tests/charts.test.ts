@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { barsOf, barsOption } from '@/charts/barsOption'
 import {
   bandLines,
   clusterOption,
@@ -119,4 +120,26 @@ it('gives a cluster one colour everywhere', () => {
   expect(ring?.data[0]?.itemStyle.color).toBe(clusterColor(3))
   expect(clusterColor(3)).not.toBe(clusterColor(4))
   expect(clusterColor(0)).toMatch(/^#/)
+})
+
+describe('bars', () => {
+  const columns = ['begin', 'end', 'code', 'open', 'high', 'low', 'close', 'volume', 'amount', 'rows']
+  const rows = [
+    [T0, T0 + 60_000, '600000', 8.5, 8.6, 8.4, 8.55, 1200, 10_260, 20],
+    [T0 + 60_000, T0 + 120_000, '600000', 8.55, 8.55, 8.3, 8.31, 900, 7_500, 19],
+  ]
+
+  it('are named by the columns of their page', () => {
+    expect(barsOf(columns, rows)[1]).toMatchObject({ open: 8.55, low: 8.3, close: 8.31, volume: 900 })
+  })
+
+  it('stand at their end on the market’s clock, as open, close, low, high', () => {
+    const option = barsOption(barsOf(columns, rows), ZONE, LIGHT) as {
+      xAxis: { data: string[] }[]
+      series: { data: unknown[] }[]
+    }
+    expect(option.xAxis[0]?.data).toEqual(['12-01 09:31', '12-01 09:32'])
+    expect(option.series[0]?.data[0]).toEqual([8.5, 8.55, 8.4, 8.6])
+    expect(option.series[1]?.data).toHaveLength(2)
+  })
 })

@@ -20,7 +20,7 @@ from processors.history.manifest import RETIRED_MS, Chunk, Manifest, Segment
 from processors.history.rows import by_code
 from processors.history.store import EARLIEST_MS, LATEST_MS, ROWS
 
-GROUP_ROWS = 32_768
+GROUP_ROWS = 16_384
 
 
 def put_together(directory: Path, found: Manifest, chunk_rows: int) -> Segment:

@@ -42,7 +42,7 @@ from processors.history.store import (
 )
 from processors.snapshot import FeedSpec, Header
 
-CHUNK_ROWS = 2**20  # rows that are read and put in order at once, at most (a snapshot is never divided)
+CHUNK_ROWS = 2**19  # rows that are read and put in order at once, at most (a snapshot is never divided)
 _DAYS_KNOWN = 4
 
 
@@ -92,7 +92,7 @@ class ParquetHistory(History):
         directory = self._path(feed) / day
         found = manifest.load(directory)
         held = self._times(feed, day, found)
-        fresh = {}
+        fresh: dict[int, Kept] = {}
         for each in snapshots:
             if each.header.time not in held:
                 fresh.setdefault(each.header.time, each)

@@ -15,6 +15,7 @@ from django.views.csrf import csrf_failure
 from rest_framework import exceptions
 from rest_framework.response import Response
 
+from processors.history.store import Damaged, HistoryError, Unavailable, UnknownFeed
 from tasks_app.logs import NoLog
 from tasks_app.registry import RegistryError
 from tasks_app.services import Conflict, Invalid
@@ -44,6 +45,8 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
         return problem(409, str(error))
     if isinstance(error, RegistryError):
         return problem(422, str(error))
+    if isinstance(error, HistoryError):
+        return problem(_history_status(error), str(error))
     if isinstance(error, redis.RedisError):
         return problem(503, "Redis does not answer; try again in a moment")
     if isinstance(error, NoLog | Http404):
@@ -56,6 +59,14 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     if isinstance(error, exceptions.APIException):
         return _of_framework(error)
     return None
+
+
+def _history_status(error: HistoryError) -> int:
+    if isinstance(error, UnknownFeed):
+        return 404
+    if isinstance(error, Damaged):
+        return 500
+    return 503 if isinstance(error, Unavailable) else 422
 
 
 def _of_framework(error: exceptions.APIException) -> Response:

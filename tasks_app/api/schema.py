@@ -87,7 +87,7 @@ _TOLD: dict[int, tuple[str, dict[str, Any]]] = {
     415: ("It is not JSON.", body(415, 'Unsupported media type "text/plain" in request.')),
     422: ("The request does not fit.", body(422, "k: 99 is greater than 32", {"k": ["99 is greater than 32"]})),
     429: ("Too many logins.", body(429, "too many failed logins: try again in 15 minutes, or ask an admin")),
-    503: ("Redis does not answer.", body(503, "Redis does not answer; try again in a moment")),
+    503: ("Redis, or the history's store, does not answer.", body(503, "Redis does not answer; try again in a moment")),
 }
 
 

@@ -15,7 +15,7 @@ from tasks_app.models import ApiToken, AuditRecord, Feed, Processor, Schedule, S
 from tasks_app.states import Status
 
 
-def _example(name: str, value: Any, **given: Any) -> Any:
+def example(name: str, value: Any, **given: Any) -> Any:
     """Decorate a serializer with what its JSON looks like."""
     shown = OpenApiExample(name, value=value, status_codes=["200", "201", "202"], **given)
     return extend_schema_serializer(examples=[shown])
@@ -50,7 +50,7 @@ _TASK = {
 }
 
 
-@_example(
+@example(
     "A processor",
     {
         "name": "stock_avg",
@@ -71,12 +71,12 @@ class ProcessorSerializer(serializers.ModelSerializer):
         fields = ["name", "kind", "title", "description", "schema", "enabled", "code_hash", "checked_at"]
 
 
-@_example("What is there now", {"processors": ["replay", "simulator", "stock_avg"]})
+@example("What is there now", {"processors": ["replay", "simulator", "stock_avg"]})
 class ReloadAnswer(serializers.Serializer):
     processors = serializers.ListField(child=serializers.CharField())
 
 
-@_example(
+@example(
     "One that was refused",
     {
         "at": "2026-11-23T09:30:00Z",
@@ -98,7 +98,7 @@ class QueueSerializer(serializers.Serializer):
     slots = serializers.IntegerField(help_text="of all workers; 0: there is no worker")
 
 
-@_example("A running task", _TASK)
+@example("A running task", _TASK)
 class TaskSerializer(serializers.ModelSerializer):
     processor = serializers.CharField(source="processor.name")
     title = serializers.CharField(source="processor.title")
@@ -136,7 +136,7 @@ class TaskSerializer(serializers.ModelSerializer):
         return services.allowed_actions(task)
 
 
-@_example(
+@example(
     "A move",
     {
         "at": "2026-11-23T09:30:04Z",
@@ -164,7 +164,7 @@ class EventSerializer(serializers.ModelSerializer):
         fields = ["at", "attempt", "kind", "actor", "reason", "details"]
 
 
-@_example(
+@example(
     "A missed start",
     {
         "due_at": "2026-11-23T01:20:00Z",
@@ -179,7 +179,7 @@ class RunSerializer(serializers.ModelSerializer):
         fields = ["due_at", "at", "outcome", "detail"]
 
 
-@_example(
+@example(
     "Before the market opens",
     {
         "id": 3,
@@ -235,7 +235,7 @@ class LastSnapshot(serializers.Serializer):
     run = serializers.IntegerField()
 
 
-@_example(
+@example(
     "A feed",
     {
         "name": "ashare",
@@ -270,7 +270,7 @@ class FeedSerializer(serializers.ModelSerializer):
         ]  # fmt: skip
 
 
-@_example("Start one", {"processor": "cluster_regression", "feed": "ashare", "params": {"k": 4}, "start": True})
+@example("Start one", {"processor": "cluster_regression", "feed": "ashare", "params": {"k": 4}, "start": True})
 class TaskRequest(serializers.Serializer):
     """What POST /api/tasks takes."""
 
@@ -286,12 +286,12 @@ class TaskRequest(serializers.Serializer):
     )
 
 
-@_example("With a reason", {"reason": "the feed is wrong"})
+@example("With a reason", {"reason": "the feed is wrong"})
 class StopRequest(serializers.Serializer):
     reason = serializers.CharField(required=False, allow_blank=True, default="")
 
 
-@_example("Go on from the checkpoint", {"fresh": False})
+@example("Go on from the checkpoint", {"fresh": False})
 class RetryRequest(serializers.Serializer):
     fresh = serializers.BooleanField(required=False, default=False)
     memory_mb = serializers.IntegerField(
@@ -299,13 +299,13 @@ class RetryRequest(serializers.Serializer):
     )
 
 
-@_example("Six clusters", {"name": "k", "value": 6})
+@example("Six clusters", {"name": "k", "value": 6})
 class LiveRequest(serializers.Serializer):
     name = serializers.CharField()
     value = serializers.JSONField()
 
 
-@_example("A person", {"username": "admin", "password": "…"})
+@example("A person", {"username": "admin", "password": "…"})
 class LoginRequest(serializers.Serializer):
     username = serializers.CharField()
     password = serializers.CharField()
@@ -316,13 +316,13 @@ class Known(serializers.Serializer):
     role = serializers.ChoiceField(["viewer", "operator", "admin"])
 
 
-@_example("Somebody", {"user": {"name": "admin", "role": "admin"}, "version": "0.1.0"}, response_only=True)
+@example("Somebody", {"user": {"name": "admin", "role": "admin"}, "version": "0.1.0"}, response_only=True)
 class SessionAnswer(serializers.Serializer):
     user = Known(allow_null=True)
     version = serializers.CharField()
 
 
-@_example("A token for a month", {"name": "notebook", "days": 30})
+@example("A token for a month", {"name": "notebook", "days": 30})
 class TokenRequest(serializers.Serializer):
     name = serializers.CharField(max_length=64, help_text="letters, digits, - and _")
     days = serializers.IntegerField(required=False, default=30)
@@ -336,7 +336,7 @@ _TOKEN = {
 }
 
 
-@_example("A token", _TOKEN)
+@example("A token", _TOKEN)
 class TokenSerializer(serializers.ModelSerializer):
     expiry = serializers.DateTimeField()
 
@@ -345,7 +345,7 @@ class TokenSerializer(serializers.ModelSerializer):
         fields = ["name", "created", "expiry", "last_used_at"]
 
 
-@_example("A new token", {**_TOKEN, "token": "lsp_…"})
+@example("A new token", {**_TOKEN, "token": "lsp_…"})
 class NewToken(TokenSerializer):
     token = serializers.CharField(help_text="told only now")
 
@@ -353,7 +353,7 @@ class NewToken(TokenSerializer):
         fields = [*TokenSerializer.Meta.fields, "token"]
 
 
-@_example(
+@example(
     "Somebody stopped a task",
     {
         "id": 812,
@@ -373,13 +373,13 @@ class AuditSerializer(serializers.ModelSerializer):
         fields = ["id", "at", "who", "ip", "through", "action", "target", "outcome", "details"]
 
 
-@_example("A ticket", {"ticket": "Vq3…", "expires_in_s": 30})
+@example("A ticket", {"ticket": "Vq3…", "expires_in_s": 30})
 class TicketAnswer(serializers.Serializer):
     ticket = serializers.CharField()
     expires_in_s = serializers.IntegerField()
 
 
-@_example("The end of a log", {"attempt": 2, "attempts": [1, 2], "size": 48213, "truncated": True, "text": "…"})
+@example("The end of a log", {"attempt": 2, "attempts": [1, 2], "size": 48213, "truncated": True, "text": "…"})
 class LogAnswer(serializers.Serializer):
     attempt = serializers.IntegerField()
     attempts = serializers.ListField(child=serializers.IntegerField())

@@ -7,7 +7,31 @@ async for item in stream("http://127.0.0.1:8000", TOKEN, task.id):
     print(item.numbers.time, item.numbers.clusters)
 """
 
-from tasks_app.client.calls import Client, Event, Feed, Log, Page, Problem, Processor
+from tasks_app.client.calls import (
+    Client,
+    Event,
+    Feed,
+    HistoryDay,
+    HistoryFeed,
+    HistoryPage,
+    Log,
+    Page,
+    Problem,
+    Processor,
+)
 from tasks_app.client.live import Ended, stream
 
-__all__ = ["Client", "Ended", "Event", "Feed", "Log", "Page", "Problem", "Processor", "stream"]
+__all__ = [
+    "Client",
+    "Ended",
+    "Event",
+    "Feed",
+    "HistoryDay",
+    "HistoryFeed",
+    "HistoryPage",
+    "Log",
+    "Page",
+    "Problem",
+    "Processor",
+    "stream",
+]

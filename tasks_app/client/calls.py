@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar
 
 import httpx
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -65,6 +66,37 @@ class Log(_Told):
     size: int
     truncated: bool
     text: str
+
+
+class HistoryFeed(_Told):
+    name: str
+    title: str
+    zone: str
+    interval_ms: int
+    days: int
+    first: int | None
+    last: int | None
+    snapshots: int
+    rows: int
+    size_bytes: int
+
+
+class HistoryDay(_Told):
+    day: str
+    snapshots: int
+    rows: int
+    expected: int
+    first: int
+    last: int
+    complete: float | None
+
+
+class HistoryPage(_Told):
+    """Rows or bars; ``next`` is the ``start`` of the next page. Times in ms UTC."""
+
+    columns: list[str]
+    rows: list[list[Any]]
+    next: int | None
 
 
 class Page(_Told, Generic[Row]):
@@ -131,6 +163,43 @@ class Client:
         found = self._get(f"tasks/{task}/results", after=after, limit=limit).json()
         return [Item.model_validate(item, extra="allow") for item in found["items"]]
 
+    # ---- the history: ranges are `start`, `end` (ms or ISO), `codes`, `columns` or `every`, `limit`, as in the API
+
+    def history(self) -> list[HistoryFeed]:
+        return [HistoryFeed.model_validate(row, extra="allow") for row in self._get("history/feeds").json()]
+
+    def history_days(self, feed: str) -> list[HistoryDay]:
+        found = self._get(f"history/feeds/{feed}/days").json()
+        return [HistoryDay.model_validate(row, extra="allow") for row in found]
+
+    def history_rows(self, feed: str, **asked: Any) -> Iterator[list[Any]]:
+        """Yield rows, each in the order of the columns asked for, page by page."""
+        return self._pages(f"history/feeds/{feed}/rows", asked)
+
+    def history_bars(self, feed: str, **asked: Any) -> Iterator[list[Any]]:
+        """Yield bars: begin, end, code, open, high, low, close, volume, amount, rows."""
+        return self._pages(f"history/feeds/{feed}/bars", asked)
+
+    def download(
+        self, feed: str, path: str | Path, kind: str = "parquet", what: Literal["rows", "bars"] = "rows", **asked: Any
+    ) -> None:
+        """Write a range to a file as it comes: csv, parquet or arrow."""
+        query = {**_query(asked), "as": kind}
+        with self._http.stream("GET", f"/api/history/feeds/{feed}/{what}", params=query) as answer:
+            if not answer.is_success:
+                answer.read()
+            checked(answer)
+            with Path(path).open("wb") as file:
+                for part in answer.iter_bytes():
+                    file.write(part)
+
+    def _pages(self, path: str, asked: dict[str, Any]) -> Iterator[list[Any]]:
+        query: dict[str, Any] | None = _query(asked)
+        while query is not None:
+            page = _read(HistoryPage, self._get(path, **query))
+            yield from page.rows
+            query = None if page.next is None else {**query, "start": page.next}
+
     # ---- acting
 
     def create(
@@ -173,6 +242,11 @@ class Client:
 
     def _post(self, path: str, body: dict[str, Any], headers: dict[str, str] | None = None) -> Task:
         return _read(Task, checked(self._http.post(f"/api/{path}", json=body, headers=headers)))
+
+
+def _query(asked: dict[str, Any]) -> dict[str, Any]:
+    """Return the query of a range; lists are joined by commas."""
+    return {name: ",".join(value) if isinstance(value, list | tuple) else value for name, value in asked.items()}
 
 
 def _read(kind: type[Row], answer: httpx.Response) -> Row:

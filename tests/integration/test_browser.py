@@ -65,5 +65,16 @@ def test_an_operator_reads_a_run_filters_makes_a_token_and_a_schedule(platform: 
     kept = [token["name"] for token in platform.client("operator").get("/api/tokens").json()]
     assert "notebook" not in kept, "revoked in the page"
     assert "09:15" in seen["schedule"] and "Mon to Fri" in seen["schedule"]
-    assert seen["pages"] == ["Live", "Runs", "Schedules", "Processors"], "the audit is for admins"
+    assert seen["pages"] == ["Live", "Runs", "Schedules", "History", "Processors"], "the audit is for admins"
     assert seen["problems"] == []
+
+
+@pytest.mark.timeout(240)
+def test_a_viewer_looks_at_what_is_kept_and_takes_a_day_along(platform: Platform, tmp_path: Path) -> None:
+    told = platform.manage("import_history", "recorded", str(ROOT / "sample" / "ashare_3s_30_20211201.parquet"))
+    rows = int(told.split(" rows, ")[0].split()[-1])
+    seen = in_browser("history.mjs", platform.url, "viewer", PASSWORD, str(tmp_path))
+    assert seen["days"] == ["2021-12-01"]
+    assert seen["minutes"] > 50 and seen["quarters"] in (5, 6)
+    assert seen["file"] == "recorded-rows.csv" and seen["lines"] == rows + 1
+    assert seen["wide"] is False and seen["problems"] == []

@@ -75,7 +75,9 @@ const TILES: Record<
     title: 'Kept in the history',
     show: (value, told) => ({
       value: format.integer(value),
-      note: told.not_taken ? String(told.not_taken) : `snapshots, ${format.integer(numberIn(told, 'gathered'))} to be written`,
+      note: told.not_taken
+        ? String(told.not_taken)
+        : `snapshots, ${format.integer(numberIn(told, 'gathered'))} to be written`,
       warn: Boolean(told.not_taken),
     }),
   },
@@ -108,7 +110,20 @@ const TILES: Record<
 /** Facts that are in a tile, in the bar or of use to programs only. */
 const TOLD_ELSEWHERE = new Set([
   ...Object.keys(TILES),
-  ...['rows', 'late', 'unsaved', 'stage', 'stage_number', 'stages', 'share', 'stalled', 'seq', 'index', 'gathered', 'not_taken'],
+  ...[
+    'rows',
+    'late',
+    'unsaved',
+    'stage',
+    'stage_number',
+    'stages',
+    'share',
+    'stalled',
+    'seq',
+    'index',
+    'gathered',
+    'not_taken',
+  ],
 ])
 
 /** Return the tiles of a run's progress: what it has told, in the order of the table above. */

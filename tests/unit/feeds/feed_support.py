@@ -23,6 +23,7 @@ from processors.feeds.codebook import Codebook
 from processors.feeds.sessions import Sessions
 from processors.feeds.tally import Tally
 from processors.feeds.validate import Validator
+from processors.history.store import History
 
 HEADER = "time,stock_code,price,change,volume,amount,type"
 QUOTED = HEADER + ",bid,ask,bid_size,ask_size"
@@ -122,11 +123,22 @@ def until(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
 class Running:
     """A feed running in a thread, as the runner would run it."""
 
-    def __init__(self, feed: FeedProcessor, params: Params, spec: FeedSpec, url: str, *, fresh: bool = False) -> None:
+    def __init__(
+        self,
+        feed: FeedProcessor,
+        params: Params,
+        spec: FeedSpec,
+        url: str,
+        *,
+        fresh: bool = False,
+        history: History | None = None,
+    ) -> None:
         self.facts: dict[str, Any] = {}
         self.began = 0
         self.error: BaseException | None = None
         self.context = Context(1, 1, "token", url, Path(), fresh=fresh)
+        if history is not None:
+            self.context.history = lambda: history
         self.context.running = self._begin
         self.context.progress = lambda **facts: self.facts.update(facts)
         self._thread = threading.Thread(target=self._run, args=(feed, params, spec), daemon=True)

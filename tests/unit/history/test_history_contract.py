@@ -72,7 +72,7 @@ def test_a_range_some_codes_and_some_columns(history: History, compacted: bool) 
     for begin in range(0, 50, 10):
         history.append(SPEC.name, snapshots[begin : begin + 10])
     if compacted:
-        history.compact(SPEC.name, now_ms=10**14)
+        history.compact(SPEC.name, now_ms=4 * 10**12)
     begin, end = snapshots[13].header.time, snapshots[31].header.time
     codes, columns = ["000017", "000002", "nowhere"], ["price", "code"]
     found = all_rows(history, start=begin, end=end, codes=codes, columns=columns)
@@ -109,7 +109,7 @@ def test_snapshots_without_a_row_are_kept_as_such(history: History) -> None:
     ]
     assert history.append(SPEC.name, quiet) == 5
     assert history.coverage(SPEC.name)[0].snapshots == 5
-    history.compact(SPEC.name, now_ms=10**14)
+    history.compact(SPEC.name, now_ms=4 * 10**12)
     assert [header.index for header, _ in history.headers(SPEC.name)] == [0, 1, 2, 3, 4]
     assert all_rows(history).num_rows == 0
     assert history.append(SPEC.name, quiet) == 0
@@ -119,13 +119,13 @@ def test_compacting_changes_nothing_that_is_read(history: History) -> None:
     snapshots = kept_market(60)
     for begin in range(0, 60, 9):
         history.append(SPEC.name, snapshots[begin : begin + 9])
-    history.compact(SPEC.name, now_ms=10**14)
+    history.compact(SPEC.name, now_ms=4 * 10**12)
     assert all_rows(history).equals(expected_rows(snapshots))
     assert list(history.headers(SPEC.name)) == [(each.header, True) for each in snapshots]
     assert history.append(SPEC.name, snapshots) == 0
     late = kept_market(70)[60:]
     assert history.append(SPEC.name, late) == 10
-    history.compact(SPEC.name, now_ms=10**14)
+    history.compact(SPEC.name, now_ms=4 * 10**12)
     assert all_rows(history).equals(expected_rows(kept_market(70)))
     assert not list(history.check(SPEC.name))
 

@@ -12,6 +12,7 @@ from processors.environment import COMPUTING
 BENCHMARKS = {
     "live": "bench.live",
     "catchup": "bench.catchup",
+    "feeds": "bench.feeds",
     "quality": "bench.quality",
     "floor": "bench.floor",
     "history": "bench.history",

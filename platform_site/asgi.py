@@ -9,11 +9,21 @@ from django.urls import path
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "platform_site.settings")
 http = get_asgi_application()
 
-from tasks_app.consumers import Admission, LiveConsumer  # noqa: E402 - Django must be set up first
+from django.conf import settings  # noqa: E402 - Django must be set up first
+
+from tasks_app.bounds import bounded  # noqa: E402
+from tasks_app.consumers import Admission, LiveConsumer  # noqa: E402
+
+BODY_BYTES = 4 * 2**20
+
+
+def limit(path: str) -> int:
+    return settings.UPLOAD_BYTES if path == "/api/uploads" else BODY_BYTES
+
 
 application = ProtocolTypeRouter(
     {
-        "http": http,
+        "http": bounded(http, limit),
         "websocket": Admission(URLRouter([path("ws/live", LiveConsumer.as_asgi())])),
     }
 )

@@ -56,6 +56,7 @@ RUNNER_MEMORY_MB = _positive("RUNNER_MEMORY_MB", 768)
 RUNNER_MEMORY_MAX_MB = _positive("RUNNER_MEMORY_MAX_MB", max(8192, RUNNER_MEMORY_MB))
 RESUME_LIMIT = _positive("RESUME_LIMIT", 5)
 RESULT_BYTES = _positive("RESULT_MB", 32) * 2**20
+UPLOAD_BYTES = _positive("UPLOAD_MB", 512) * 2**20
 PROCESSOR_PACKAGES = env.list("PROCESSOR_PACKAGES", default=["processors"])
 PROCESSORS_FILE = Path(env.str("PROCESSORS_FILE", default=str(BASE_DIR / "processors.toml")))
 # How a process opens the history (tasks_app.history).

@@ -106,7 +106,7 @@ def _recording(wish: Wish) -> Source:
 
     path = Path(wish.replay or "")
     _check(wish)
-    given = {
+    given: dict[str, Any] = {
         "zone": wish.zone,
         "calendar": wish.calendar,
         "interval_ms": round(wish.interval * 1000) if wish.interval else None,

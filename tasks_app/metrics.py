@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import get_args
 
 import redis
 from django.db.models import Count
@@ -10,7 +11,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from tasks_app import results
+from tasks_app import health, results
 from tasks_app.models import KIND_CHOICES, ScheduleRun, Task
 from tasks_app.states import LIVE, Status
 
@@ -39,6 +40,8 @@ _COUNTERS = {
     "already": ("platform_task_already_stored_snapshots", "In the history already, of the attempt"),
     "snapshots": ("platform_feed_snapshots", "Snapshots published, of the attempt"),
     "late": ("platform_feed_late_rows", "Rows that came after their snapshot, of the attempt"),
+    "duplicates": ("platform_feed_duplicate_rows", "Rows that came twice, of the attempt"),
+    "gaps": ("platform_feed_gaps", "Intervals of trading sessions without a real row, of the attempt"),
 }
 
 
@@ -50,6 +53,7 @@ class Platform(Collector):
         yield from _states()
         yield from _facts(live)
         yield _rejected(live)
+        yield from _feeds(live)
         yield from _redis(taken=len(live))
 
 
@@ -99,6 +103,31 @@ def _rejected(live: list[Task]) -> Metric:
         for reason, count in (rejected or {}).items():
             counter.add_metric([*_labels(task), reason], count)
     return counter
+
+
+def _feeds(live: list[Task]) -> Iterator[Metric]:
+    """Health of the feeds that run; of none while Redis does not answer."""
+    state = GaugeMetricFamily("platform_feed_state", "1 for the state that a feed is in", labels=["feed", "state"])
+    age = GaugeMetricFamily("platform_feed_age_seconds", "Since the newest snapshot's publishing", labels=["feed"])
+    delay = GaugeMetricFamily("platform_feed_delay_seconds", "From a snapshot's end to its publishing", labels=["feed"])
+    received = GaugeMetricFamily("platform_feed_received_stocks", "With a real row in the newest", labels=["feed"])
+    expected = GaugeMetricFamily("platform_feed_expected_stocks", "In the newest snapshot", labels=["feed"])
+    source = GaugeMetricFamily("platform_feed_source_active", "1: rows come from it", labels=["feed", "source"])
+    for feed in {task.feed for task in live if task.kind == "feed" and task.feed}:
+        try:
+            found = health.of(feed)
+        except redis.RedisError:
+            break
+        for name in get_args(health.State):
+            state.add_metric([feed.name, name], float(name == found.state))
+        for gauge, value in ((age, found.age_s), (delay, found.delay_s)):
+            if value is not None:
+                gauge.add_metric([feed.name], value)
+        received.add_metric([feed.name], found.received)
+        expected.add_metric([feed.name], found.expected)
+        for each in found.sources:
+            source.add_metric([feed.name, each["name"]], float(each["active"]))
+    yield from (state, age, delay, received, expected, source)
 
 
 def _redis(taken: int) -> Iterator[Metric]:

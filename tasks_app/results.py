@@ -125,6 +125,11 @@ class Results:
             return [_item(entry) for entry in reversed(self.client.xrevrange(f"result:{task}", count=limit))]
         return [_item(entry) for entry in self.client.xrange(f"result:{task}", min=f"({after}", count=limit)]
 
+    def wait(self, task: int, after: str, *, block_ms: int, limit: int = 100) -> list[Item]:
+        """Return up to ``limit`` results after an id, waiting up to ``block_ms`` for the first."""
+        answer = self.client.xread({f"result:{task}": after}, count=limit, block=block_ms)
+        return [_item(entry) for entry in answer[0][1]] if answer else []
+
     def holds(self, task: int, item_id: str) -> bool:
         """Say whether a result is still there."""
         return bool(self.client.xrange(f"result:{task}", min=item_id, max=item_id, count=1))

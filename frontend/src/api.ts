@@ -51,6 +51,75 @@ export interface Feed {
   } | null
 }
 
+export type FeedState =
+  | 'off'
+  | 'starting'
+  | 'disconnected'
+  | 'closed'
+  | 'waiting'
+  | 'stale'
+  | 'partial'
+  | 'good'
+
+export interface Health {
+  feed: string
+  state: FeedState
+  /** In a sentence; empty where all is well. */
+  why: string
+  task: number | null
+  /** Of the newest snapshot, ms UTC. */
+  last_time: number | null
+  age_s: number | null
+  delay_s: number | null
+  session: string
+  received: number
+  expected: number
+  snapshots: number
+  rows: number
+  rejected: Record<string, number>
+  noted: Record<string, number>
+  samples: Record<string, string[]>
+  late: number
+  duplicates: number
+  gaps: number
+  sources: { name: string; state: string; active: boolean; error: string }[]
+  budget: Record<string, unknown> | null
+  opens_at: number | null
+}
+
+/** What is in a file that somebody brought; `mapping` is field → column. */
+export interface Look {
+  id: string
+  name: string
+  size: number
+  columns: string[]
+  rows: string[][]
+  mapping: Record<string, string>
+  required: string[]
+  optional: string[]
+  inferred: Partial<FeedSpec>
+  said: string[]
+  error: string
+}
+
+export interface FeedSpec {
+  name: string
+  title: string
+  zone: string
+  calendar: string
+  interval_ms: number
+  volume_unit: string
+  volume_mode: string
+  type_meaning: string
+}
+
+export interface Replay {
+  mapping: Record<string, string>
+  spec: Partial<FeedSpec>
+  pace: number
+  loop: boolean
+}
+
 export interface Page<T> {
   count: number
   next: string | null
@@ -165,12 +234,13 @@ async function problemOf(response: Response): Promise<Problem> {
 async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
   const headers: Record<string, string> = { Accept: 'application/json' }
   if (method !== 'GET') headers['X-CSRFToken'] = csrfToken()
-  if (body !== undefined) headers['Content-Type'] = 'application/json'
+  const raw = body instanceof Blob
+  if (body !== undefined) headers['Content-Type'] = raw ? 'application/octet-stream' : 'application/json'
   const response = await fetch(`/api/${path}`, {
     method,
     headers,
     credentials: 'same-origin',
-    body: body === undefined ? undefined : JSON.stringify(body),
+    body: raw ? body : body === undefined ? undefined : JSON.stringify(body),
   }).catch(() => {
     throw new ApiError(0, { detail: 'The server can’t be reached.' })
   })
@@ -262,6 +332,11 @@ export const api = {
   logout: () => call<void>('DELETE', 'session'),
   processors: () => call<Processor[]>('GET', 'processors'),
   feeds: () => call<Feed[]>('GET', 'feeds'),
+  health: (feed: string) => call<Health>('GET', `feeds/${encodeURIComponent(feed)}/health`),
+  upload: (file: File) => call<Look>('POST', `uploads?${query({ name: file.name })}`, file),
+  look: (id: string, mapping: Record<string, string>) =>
+    call<Look>('POST', `uploads/${id}/look`, { mapping }),
+  replay: (id: string, body: Replay) => call<Task>('POST', `uploads/${id}/replay`, body),
   tasks: (filter: TaskFilter) => call<Page<Task>>('GET', `tasks?${query({ ...filter })}`),
   task: (id: number) => call<Task>('GET', `tasks/${id}`),
   create: (run: NewRun) => call<Task>('POST', 'tasks', run),

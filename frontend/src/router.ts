@@ -8,6 +8,12 @@ export const router = createRouter({
     { path: '/', name: 'live', component: () => import('./pages/LivePage.vue'), meta: { title: 'Live' } },
     { path: '/runs', name: 'runs', component: () => import('./pages/RunsPage.vue'), meta: { title: 'Runs' } },
     {
+      path: '/feeds',
+      name: 'feeds',
+      component: () => import('./pages/FeedsPage.vue'),
+      meta: { title: 'Feeds' },
+    },
+    {
       path: '/schedules',
       name: 'schedules',
       component: () => import('./pages/SchedulesPage.vue'),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from processors.contract import Columns, FeedSpec
+from processors.contract import QUOTE_FIELDS, Columns, FeedSpec
 from processors.feeds import intervals
 from processors.feeds.codebook import Codebook
 from processors.feeds.layout import Layout
@@ -46,11 +46,21 @@ class Assembler:
         self.ahead_ms = max(60_000, 20 * spec.interval_ms)
         self.closed: int = NEVER
         self.watermark = Watermark(self.ahead_ms)
+        self._listening = True
         self._undecided: Columns | None = None
         self._waiting: deque[Columns] = deque()
         self._layout = Layout(spec, codebook)
         daily = spec.calendar != "24/7"
         self._counters = intervals.Counters(daily=daily, zone=spec.zone) if spec.volume_mode == "cumulative" else None
+
+    def go_on_from(self, slices: list[pa.RecordBatch], end: int) -> None:
+        """Go on behind a snapshot that is out: changes are those against it, and what it shows is carried on from the
+        first new row on. Before that nobody listened, and nothing is made up."""
+        self.closed, self._listening = end, False
+        for part in slices:
+            names = [name for name in ("time", "price", *QUOTE_FIELDS) if name in part.schema.names]
+            rows = {name: part.column(name).to_numpy() for name in names}
+            self._layout.restore({"code": self.codebook.numbers(part.column("code")), **rows})
 
     # ---- rows in
 
@@ -62,6 +72,11 @@ class Assembler:
         decided = len(now)
         self._undecided = intervals.take(ticks, slice(decided, None)) if decided < len(ticks["code"]) else None
         self._keep(ticks if self._undecided is None else intervals.take(ticks, slice(0, decided)), now)
+
+    @property
+    def undecided(self) -> bool:
+        """Whether rows wait for their neighbours to be judged."""
+        return self._undecided is not None
 
     def settle(self) -> None:
         """Judge the rows that waited for their neighbours."""
@@ -98,16 +113,18 @@ class Assembler:
 
     def close(self, until: int) -> Iterator[Snapshot]:
         """Yield the snapshots of the intervals that end by ``until``; those with nothing to show are left out."""
+        if until <= self.closed:
+            return  # most calls of a fast live feed: the waiting rows need not be put in order yet
         if self._waiting:
             self._waiting = deque([_in_time(_joined(list(self._waiting)))])
         while (end := self._next_end(until)) is not None:
-            self.closed = end
+            self.closed, self._listening = end, True
             yield self._snapshot(end)
         self.closed = max(self.closed, int(self._grid(until)) if until > NEVER else NEVER)
 
     def _next_end(self, until: int) -> int | None:
         end = self.closed + self.spec.interval_ms
-        if self.closed == NEVER or not self._layout.any_fresh(end):
+        if self.closed == NEVER or not self._listening or not self._layout.any_fresh(end):
             if not self._waiting:
                 return None
             end = max(end, -int(self._grid(-int(self._waiting[0]["time"][0]))))

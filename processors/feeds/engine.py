@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import redis
 import structlog
@@ -15,10 +16,12 @@ from processors.bus import Bus, connect
 from processors.contract import Context, FeedSpec, Header
 from processors.feeds.assemble import Assembler, Snapshot
 from processors.feeds.codebook import Codebook
+from processors.feeds.health import Health
 from processors.feeds.outbox import RETRY_S, Outbox
 from processors.feeds.pacing import Pacer
+from processors.feeds.passes import Pass
 from processors.feeds.sessions import Sessions
-from processors.feeds.tally import SourceError, Tally
+from processors.feeds.tally import Tally
 from processors.feeds.validate import Validator
 from processors.feeds.watermark import NEVER
 
@@ -30,10 +33,19 @@ REDIS_TIMEOUT_S = 2.0
 @dataclass(frozen=True)
 class Handed:
     """What a source gives: rows, or none (a moment to look at the clock; at least every 0.2 s); ``complete_ms`` says
-    that every row up to that event time has been given."""
+    that every row up to that event time has been given.
+
+    ``safe`` is called once everything handed so far is on the bus or was refused: a source that remembers where it
+    stands may move on. Of several that have come true at once only the last is called. ``refused`` is called with the
+    reason and the numbers of those of ``rows`` that are no ticks. ``pending`` says that more is on its way: with rows,
+    that nothing is to be closed before the next ones; without, that silence means nothing.
+    """
 
     rows: pa.RecordBatch | pa.Table | None = None
     complete_ms: int | None = None
+    safe: Callable[[], None] | None = None
+    refused: Callable[[str, np.ndarray], None] | None = None
+    pending: bool = False
 
 
 Source = Iterable[Handed]
@@ -54,7 +66,9 @@ class Engine:
     ``name`` of the source stands in errors. ``recording``: a text that tells one recording from another; the source is
     then read from its beginning again on resume, so that a resumed run has the snapshots of an undisturbed one, and an
     interval is closed by the rows' own time, ``reorder_ms`` after its end. Without it (None) the source is live: an
-    interval is closed when the source says so, or ``spec.grace_ms`` on the clock after rows have passed its end.
+    interval is closed when the source says so, or ``spec.grace_ms`` on the clock after rows have passed its end; the
+    last one, after which nothing comes, once there was silence for three intervals. With ``reorder_ms`` given, by the
+    rows' own time as a recording's.
     """
 
     def __init__(
@@ -67,14 +81,13 @@ class Engine:
         reorder_ms: int | None = None,
     ) -> None:
         self.spec, self.context, self.name, self.recording = spec, context, name, recording
-        self.reorder_ms = (
-            None if recording is None else (reorder_ms if reorder_ms is not None else 2 * spec.interval_ms)
-        )
+        self.reorder_ms = 2 * spec.interval_ms if recording is not None and reorder_ms is None else reorder_ms
         self.bus = Bus(connect(context.redis_url, timeout_s=REDIS_TIMEOUT_S), spec.name, max_bytes=spec.max_bytes)
         self.outbox = Outbox(self.bus)
         self.tally = Tally()
         self.sessions = Sessions(spec.calendar, spec.zone)
         self.facts: dict[str, Any] = {}
+        self.health = Health(live=recording is None)
         self._snapshots = 0
         self._told_at = 0.0
 
@@ -108,10 +121,20 @@ class Engine:
         tally = self.tally
         assembler = Assembler(self.spec, codebook, tally, self.sessions, self.reorder_ms)
         if self.recording is None and resume.after != NEVER:
-            assembler.closed = resume.after
-        run = _Pass(self, Validator(self.spec, codebook, tally, self.name), assembler, pacer, resume)
+            assembler.go_on_from(self._last_slices(), resume.after)
+        run = Pass(self, Validator(self.spec, codebook, tally, self.name), assembler, pacer, resume)
         index = run.publish(source)
         return Resume(resume.run + 1, index)
+
+    def _last_slices(self) -> list[pa.RecordBatch]:
+        """Return the newest snapshot on the bus; nothing, and then nothing is carried, if Redis does not answer."""
+        try:
+            last = self.bus.last()
+            found = [self.bus.read(number, [last.seq])[0] for number in range(last.slices)] if last else []
+        except redis.RedisError as error:
+            log.warning("last snapshot cannot be read, beginning anew", feed=self.spec.name, error=str(error))
+            return []
+        return [part for part in found if part is not None]
 
     def finish(self) -> None:
         """Write what is still held back (until stopped) and tell the last progress."""
@@ -142,6 +165,8 @@ class Engine:
         self.outbox.published.clear()
         if arrived and not self._snapshots:
             self.context.running()
+        for header in arrived:
+            self.health.note(header)
         self._snapshots += len(arrived)
         return arrived
 
@@ -157,107 +182,13 @@ class Engine:
             noted=dict(tally.noted),
             samples={reason: list(texts) for reason, texts in tally.samples.items()},
             late=tally.rejected["late"],
+            duplicates=tally.rejected["duplicate"],
             replaced=tally.noted["replaced"],
             snapshots=self._snapshots,
             held=len(self.outbox),
+            **self.health.facts,
             **self.facts,
         )
-
-
-class _Pass:
-    """One pass over the source."""
-
-    def __init__(self, engine: Engine, validate: Validator, assembler: Assembler, pacer: Pacer, resume: Resume) -> None:
-        self.engine, self.validate, self.assembler, self.pacer, self.resume = engine, validate, assembler, pacer, resume
-        self.index = resume.index
-        self._stopping = engine.context.stopping
-        self._handed_ms = 0
-        self._passed: list[tuple[float, int]] = []  # (when on the clock, up to where rows had passed interval ends)
-
-    def publish(self, source: Source) -> int:
-        """Publish the whole pass and return the next index. Raises ``SourceError`` if not one row was valid."""
-        before, made = self.engine.tally.received, 0
-        for handed in source:
-            self._handed_ms = time.time_ns() // 1_000_000
-            made += self._send(self._take(handed))
-            if self._stopping.is_set():
-                return self.index
-        self.assembler.settle()
-        made += self._send(self.assembler.close(self.assembler.last_end()))
-        if not made and not self._stopping.is_set() and self.engine.recording is not None:
-            raise SourceError(_nothing_valid(self.engine.name, self.engine.tally, before))
-        return self.index
-
-    def _take(self, handed: Handed) -> Iterator[Snapshot]:
-        if handed.rows is not None:
-            self.assembler.add(self.validate(handed.rows), final=handed.complete_ms is not None)
-        if handed.complete_ms is not None:
-            self.assembler.settle()
-            return self.assembler.close(handed.complete_ms)
-        if self.assembler.event_grace_ms is not None:
-            return self.assembler.close(self.assembler.due())
-        due = self._due_on_clock()
-        if handed.rows is None or due > self.assembler.closed:
-            self.assembler.settle()
-        return self.assembler.close(due)
-
-    def _due_on_clock(self) -> int:
-        """Return the end of the interval for whose late rows the grace has been waited out."""
-        if not self._passed or self._passed[-1][1] < self.assembler.due():
-            self._passed.append((time.monotonic(), self.assembler.due()))
-        over = [passed for at, passed in self._passed if at + self.engine.spec.grace_ms / 1000 <= time.monotonic()]
-        self._passed = self._passed[len(over) :] if over else self._passed
-        return over[-1] if over else NEVER
-
-    def _send(self, snapshots: Iterator[Snapshot]) -> int:
-        made = 0
-        for snapshot in snapshots:
-            made += 1
-            if self._stopping.is_set():
-                return made
-            if snapshot.time <= self.resume.after:
-                continue  # it went out before: only its traces in the state are needed
-            self.pacer.wait(snapshot, self._stopping, self._flush)
-            if self._stopping.is_set():
-                return made
-            self.engine.publish(snapshot, self._header(snapshot))
-            self.engine.published(self.pacer)
-            self.index += 1
-        self._flush()
-        return made
-
-    def _flush(self) -> None:
-        if len(self.engine.outbox):
-            self.engine.outbox.flush()
-            self.engine.published(self.pacer)
-        self.engine.tell()
-
-    def _header(self, snapshot: Snapshot) -> Header:
-        live = self.engine.recording is None
-        return Header(
-            feed=self.engine.spec.name,
-            run=self.resume.run,
-            seq=0,
-            index=self.index,
-            time=snapshot.time,
-            session=snapshot.session,
-            trading=snapshot.trading,
-            expected=snapshot.expected,
-            received=snapshot.received,
-            complete=snapshot.received >= snapshot.expected,
-            slices=self.engine.spec.slices,
-            interval_ms=self.engine.spec.interval_ms,
-            pace=self.pacer.pace,
-            published_ms=0,
-            handed_ms=self._handed_ms if live else time.time_ns() // 1_000_000,
-        )
-
-
-def _nothing_valid(name: str, tally: Tally, before: int) -> str:
-    reasons = ", ".join(f"{count} {reason}" for reason, count in tally.rejected.most_common())
-    return (
-        f"{name} has no valid row (of {tally.received - before}); expected at least one. Rejected: {reasons or 'none'}"
-    )
 
 
 def run_feed(

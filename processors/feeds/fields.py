@@ -1,8 +1,8 @@
-"""Find a source's columns under the names they are usually given."""
+"""Find a source's columns: by a mapping, else under the names they are usually given; suggest a mapping."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from processors.contract import QUOTE_FIELDS
 from processors.feeds.tally import SourceError
@@ -21,22 +21,75 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "ask_size": ("asksize1", "asksize"),
 }
 EXPECTED = "time,stock_code,price,change,volume,amount,type[,bid,ask,bid_size,ask_size]"
+UNIFORM = "time,stock_code,price,change,volume,amount,type"
+
+# What the columns are called elsewhere. Such a name may mean something else in another file (``close`` of a bar that is
+# not over, ``vol`` in lots), so it is only suggested, and a person says yes.
+_ELSEWHERE: dict[str, tuple[str, ...]] = {
+    "time": ("trade_time", "ts", "date_time", "ts_event", "event_time", "时间", "时间戳", "日期时间"),
+    "code": ("ts_code", "secid", "securityid", "sym", "isin", "代码", "股票代码", "证券代码"),
+    "price": ("last_price", "lastpx", "lastprice", "close", "px", "最新价", "成交价", "现价", "收盘"),
+    "change": ("price_change", "chg", "diff", "涨跌", "涨跌额"),
+    "volume": ("vol", "qty", "quantity", "size", "trade_volume", "totalvolumetrade", "成交量", "总成交量"),
+    "amount": ("amt", "value", "trade_amount", "totalvaluetrade", "成交额", "成交金额", "总成交额"),
+    "type": ("side", "bs", "bs_flag", "direction", "trade_type", "买卖方向", "方向", "性质"),
+    "bid": ("bid_price", "bidpx1", "bid_price1", "bidprice1", "b1_p", "买一价", "买一"),
+    "ask": ("ask_price", "askpx1", "ask_price1", "askprice1", "offer", "offerpx1", "a1_p", "卖一价", "卖一"),
+    "bid_size": ("bid_volume", "bidvol1", "bid_qty", "bid_volume1", "b1_v", "买一量"),
+    "ask_size": ("ask_volume", "askvol1", "ask_qty", "ask_volume1", "offersize1", "a1_v", "卖一量"),
+}
 
 
-def find_fields(names: Sequence[str], source: str) -> dict[str, str]:
-    """Return our field → the source's column name. Raises ``SourceError`` when a required one is missing."""
-    given = {name.strip().lower(): name for name in reversed(names)}
+def find_fields(names: Sequence[str], source: str, mapping: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return our field → the source's column name.
+
+    ``mapping`` (field → column) goes first; what it leaves out is found under its usual names among the columns
+    that it does not use. Raises ``SourceError`` for a required field that is missing and a mapping that does not fit.
+    """
+    chosen = _checked(mapping or {}, names, source)
+    given = {name.strip().lower(): name for name in reversed(names) if name not in chosen.values()}
     found = {
-        field: next(given[name] for name in (field, *ALIASES.get(field, ())) if name in given)
-        for field in (*REQUIRED, *OPTIONAL)
-        if any(name in given for name in (field, *ALIASES.get(field, ())))
+        field: chosen.get(field) or _first(given, (field, *ALIASES.get(field, ()))) for field in (*REQUIRED, *OPTIONAL)
     }
-    missing = [_spell(field) for field in REQUIRED if field not in found]
+    fields = {field: name for field, name in found.items() if name is not None}
+    missing = [_spell(field) for field in REQUIRED if field not in fields]
     if missing:
         raise SourceError(f"{source} has no column {', '.join(missing)}; expected {EXPECTED}, found {','.join(names)}")
-    if not all(field in found for field in QUOTE_FIELDS):  # half a quote is none
-        found = {field: name for field, name in found.items() if field not in QUOTE_FIELDS}
+    if not all(field in fields for field in QUOTE_FIELDS):  # half a quote is none
+        fields = {field: name for field, name in fields.items() if field not in QUOTE_FIELDS}
+    return fields
+
+
+def suggest(names: Sequence[str]) -> dict[str, str]:
+    """Return the mapping that the names speak for, each column once; fields that nothing speaks for are left out."""
+    free = {_plain(name): name for name in reversed(names)}
+    found = {}
+    for field in (*REQUIRED, *OPTIONAL):
+        name = _first(free, [_plain(alias) for alias in (field, *ALIASES.get(field, ()), *_ELSEWHERE[field])])
+        if name is not None:
+            found[field] = name
+            free = {plain: other for plain, other in free.items() if other != name}
     return found
+
+
+def _checked(mapping: Mapping[str, str], names: Sequence[str], source: str) -> dict[str, str]:
+    unknown = sorted(set(mapping) - {*REQUIRED, *OPTIONAL})
+    if unknown:
+        raise SourceError(
+            f"mapping of {source} names {', '.join(unknown)}; expected some of {', '.join((*REQUIRED, *OPTIONAL))}"
+        )
+    gone = [f"{column} (for {field})" for field, column in mapping.items() if column not in names]
+    if gone:
+        raise SourceError(f"{source} has no column {', '.join(gone)}, as its mapping says; found {','.join(names)}")
+    return dict(mapping)
+
+
+def _first(given: Mapping[str, str], names: Sequence[str]) -> str | None:
+    return next((given[name] for name in names if name in given), None)
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace(" ", "_").replace("-", "_")
 
 
 def _spell(field: str) -> str:

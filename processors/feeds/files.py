@@ -1,8 +1,13 @@
-"""Read tick files, CSV (gzip too) and Parquet, in bounded memory, as Arrow batches in the order of time."""
+"""Read tick files, CSV (gzip, zip) and Parquet, in bounded memory, as Arrow batches in the order of time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import csv
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,71 +22,170 @@ from processors.feeds.tally import SourceError, Tally
 BATCH_ROWS = 65_536
 SORTED_BYTES = 512 * 2**20  # a file whose stocks come one after the other is sorted in memory up to this size
 _READ = pa.csv.ReadOptions(block_size=4 * 2**20, encoding="latin-1")  # never fails on a stray byte
+_UNREADABLE = (pa.ArrowException, OSError, zipfile.BadZipFile, zlib.error, EOFError)
+Open = Callable[[], pa.NativeFile]
 
 
-def read_ticks(path: Path, zone: str, tally: Tally | None = None) -> Iterator[pa.RecordBatch]:
+def read_ticks(
+    path: Path, zone: str, tally: Tally | None = None, mapping: Mapping[str, str] | None = None
+) -> Iterator[pa.RecordBatch]:
     """Yield the file's batches: in file order, or, where it lists one stock after the other, sorted by time.
 
-    Lines with a wrong number of fields are counted in ``tally`` (``broken_line``) and left out.
-    Raises ``SourceError``, naming the file, if it is missing, empty, unreadable or lacks a column.
+    Columns are named by our fields; ``mapping`` (field → column of the file) says where they are, else they are found
+    under their usual names. Lines with a wrong number of fields are counted in ``tally`` (``broken_line``) and left
+    out. Raises ``SourceError``, naming the file, if it is missing, empty, unreadable or lacks a column.
     """
-    try:
-        yield from _ordered(_batches(path, tally or Tally()), path, zone)
-    except FileNotFoundError as error:
-        raise SourceError(f"{path} does not exist; expected a CSV or Parquet file with {EXPECTED}") from error
-    except (pa.ArrowException, OSError) as error:
-        kind = "Parquet" if is_parquet(path) else "CSV"
-        raise SourceError(f"{path} cannot be read as {kind}: {error}; expected {EXPECTED}") from error
+    with _told_by_name(path):
+        yield from _ordered(_batches(path, tally or Tally(), mapping), path, zone)
+
+
+def column_names(path: Path) -> list[str]:
+    """Return the names of the file's columns, whatever they are. Raises ``SourceError`` if it cannot be read."""
+    with _told_by_name(path):
+        _not_empty(path)
+        if is_parquet(path):
+            with pa.parquet.ParquetFile(path) as file:
+                return list(file.schema_arrow.names)
+        names, _ = _header(_parts(path)[0], path)
+        return [spoken(name) for name in names]
+
+
+def preview(path: Path, count: int) -> tuple[list[str], list[list[str]]]:
+    """Return the names of all columns and the first rows as text. Raises ``SourceError`` as ``column_names`` does."""
+    names = column_names(path)
+    if is_parquet(path):
+        with pa.parquet.ParquetFile(path) as file:
+            rows = next(file.iter_batches(count), pa.RecordBatch.from_pylist([])).to_pylist()
+        return names, [["" if row[name] is None else str(row[name]) for name in names] for row in rows]
+    part = _parts(path)[0]
+    _, delimiter = _header(part, path)
+    with part() as stream:
+        lines = stream.read(65_536).decode("latin-1").splitlines()[1 : count + 1]
+    return names, [[spoken(cell) for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
+
+
+def first_rows(path: Path, batches: int, mapping: Mapping[str, str] | None = None) -> pa.Table:
+    """Return the beginning of a file in its own order, columns named as by ``read_ticks``, without reading the rest.
+
+    Raises ``SourceError`` as ``read_ticks`` does.
+    """
+    with _told_by_name(path):
+        found = list(islice(_batches(path, Tally(), mapping), batches))
+    if not found:
+        raise SourceError(f"{path} has a header and no rows; expected at least one")
+    return pa.Table.from_batches(found)
 
 
 def is_parquet(path: Path) -> bool:
     return path.suffix.lower() in (".parquet", ".pq")
 
 
-def _batches(path: Path, tally: Tally) -> Iterator[pa.RecordBatch]:
+@contextlib.contextmanager
+def _told_by_name(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise SourceError(f"{path} does not exist; expected a CSV or Parquet file with {EXPECTED}") from error
+    except _UNREADABLE as error:
+        raise SourceError(f"{path} cannot be read as {_kind(path)}: {error}; expected {EXPECTED}") from error
+
+
+def _kind(path: Path) -> str:
+    return "Parquet" if is_parquet(path) else "CSV"
+
+
+def _not_empty(path: Path) -> None:
     if path.stat().st_size == 0:
         raise SourceError(f"{path} is empty; expected a CSV or Parquet file with {EXPECTED}")
+
+
+def _batches(path: Path, tally: Tally, mapping: Mapping[str, str] | None) -> Iterator[pa.RecordBatch]:
+    _not_empty(path)
     if is_parquet(path):
-        yield from _parquet(path)
-    else:
-        yield from _csv(path, tally)
+        yield from _parquet(path, mapping)
+        return
+    for part in _parts(path):
+        yield from _csv(part, path, tally, mapping)
 
 
-def _parquet(path: Path) -> Iterator[pa.RecordBatch]:
+def _parquet(path: Path, mapping: Mapping[str, str] | None) -> Iterator[pa.RecordBatch]:
     with pa.parquet.ParquetFile(path) as file:
-        names = list(find_fields(file.schema_arrow.names, str(path)).values())
-        yield from file.iter_batches(BATCH_ROWS, columns=names)
+        fields = find_fields(file.schema_arrow.names, str(path), mapping)
+        for batch in file.iter_batches(BATCH_ROWS, columns=list(fields.values())):
+            yield batch.select(list(fields.values())).rename_columns(list(fields))
 
 
-def _csv(path: Path, tally: Tally) -> Iterator[pa.RecordBatch]:
+# ---- CSV: one text, or those that a zip holds, in the order of their names
+
+
+def _csv(open_part: Open, path: Path, tally: Tally, mapping: Mapping[str, str] | None) -> Iterator[pa.RecordBatch]:
     def skip(row: pa.csv.InvalidRow) -> str:
         tally.received += 1
         tally.reject("broken_line", np.zeros(1), lambda _: row.text)
         return "skip"
 
-    names = list(find_fields(_header(path), str(path)).values())
-    convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), include_columns=names)
-    parsing = pa.csv.ParseOptions(invalid_row_handler=skip)
-    with _open(path) as stream, pa.csv.open_csv(stream, _READ, parsing, convert) as reader:
+    names, delimiter = _header(open_part, path)
+    written = {spoken(name): name for name in reversed(names)}
+    fields = {field: written[name] for field, name in find_fields(list(map(spoken, names)), str(path), mapping).items()}
+    columns = list(fields.values())
+    convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()), include_columns=columns)
+    parsing = pa.csv.ParseOptions(delimiter=delimiter, invalid_row_handler=skip)
+    with open_part() as stream, pa.csv.open_csv(stream, _READ, parsing, convert) as reader:
         for batch in reader:
+            named = batch.rename_columns(list(fields))
             for start in range(0, batch.num_rows, BATCH_ROWS):
-                yield batch.slice(start, BATCH_ROWS)
+                yield named.slice(start, BATCH_ROWS)
 
 
-def _open(path: Path) -> pa.NativeFile:
-    stream = pa.input_stream(str(path), compression="gzip" if path.suffix.lower() == ".gz" else None)
-    if stream.read(3) != b"\xef\xbb\xbf":  # a byte order mark is no part of the first column's name
+def _parts(path: Path) -> list[Open]:
+    if path.suffix.lower() != ".zip":
+        return [lambda: _after_mark(lambda: pa.input_stream(str(path), compression=_compression(path)))]
+    with zipfile.ZipFile(path) as archive:
+        members = sorted(each.filename for each in archive.infolist() if not each.is_dir() and each.file_size)
+    if not members:
+        raise SourceError(f"{path} holds no file; expected CSV files with {EXPECTED}")
+    return [lambda member=member: _after_mark(lambda: _member(path, member)) for member in members]  # type: ignore[misc]
+
+
+def _member(path: Path, member: str) -> pa.NativeFile:
+    return pa.PythonFile(zipfile.ZipFile(path).open(member), mode="r")
+
+
+def _compression(path: Path) -> str | None:
+    return "gzip" if path.suffix.lower() == ".gz" else None
+
+
+def _after_mark(open_part: Open) -> pa.NativeFile:
+    """Open a text behind its byte order mark, which is no part of the first column's name."""
+    stream = open_part()
+    if stream.read(3) != b"\xef\xbb\xbf":
         stream.close()
-        stream = pa.input_stream(str(path), compression="gzip" if path.suffix.lower() == ".gz" else None)
+        stream = open_part()
     return stream
 
 
-def _header(path: Path) -> list[str]:
-    with _open(path) as stream:
-        line = stream.read(65_536).split(b"\n", 1)[0]
+def _header(open_part: Open, path: Path) -> tuple[list[str], str]:
+    """Return the names of the first line, as Arrow will read them (Latin-1), and what stands between them."""
+    with open_part() as stream:
+        line = stream.read(65_536).split(b"\n", 1)[0].decode("latin-1").strip("\r")
     if not line.strip():
         raise SourceError(f"{path} begins with an empty line; expected {EXPECTED}")
-    return [name.strip('"') for name in line.decode("latin-1").strip("\r").split(",")]
+    delimiter = max(",;\t|", key=line.count)
+    return next(csv.reader([line], delimiter=delimiter)), delimiter
+
+
+def spoken(name: str) -> str:
+    """Return a name that was read as Latin-1 as it was meant: in UTF-8, in GB 18030, or so."""
+    raw = name.encode("latin-1")
+    for encoding in ("utf-8", "gb18030"):
+        try:
+            return raw.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return name
+
+
+# ---- order
 
 
 def _ordered(batches: Iterator[pa.RecordBatch], path: Path, zone: str) -> Iterator[pa.RecordBatch]:

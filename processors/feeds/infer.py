@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pyarrow as pa
 from processors.contract import Columns, FeedSpec
 from processors.feeds.codebook import Codebook
 from processors.feeds.fields import find_fields
-from processors.feeds.files import read_ticks
+from processors.feeds.files import first_rows
 from processors.feeds.intervals import by_code
 from processors.feeds.tally import SourceError, Tally
 from processors.feeds.validate import Validator
@@ -42,14 +41,15 @@ _MARKETS = (
 Guess = tuple[dict[str, Any], list[str]]
 
 
-def infer(path: str | Path, **given: Any) -> Guess:
+def infer(path: str | Path, *, mapping: Mapping[str, str] | None = None, **given: Any) -> Guess:
     """Return (fields for ``FeedSpec`` with ``given`` among them, a sentence for each field that was inferred).
 
-    Looks at the first 260,000 rows. Raises ``SourceError`` if the file cannot be read or has no valid row.
+    ``mapping`` is that of ``read_ticks``. Looks at the first 260,000 rows. Raises ``SourceError`` if the file cannot be
+    read or has no valid row.
     """
     path = Path(path)
     fields = {"name": re.sub(r"[^A-Za-z0-9_-]+", "-", path.name.split(".")[0]), **given}
-    rows = pa.Table.from_batches(list(islice(_batches(path, fields), SAMPLE_BATCHES)))
+    rows = first_rows(path, SAMPLE_BATCHES, mapping)
     said = _market(rows, path, fields)
     tally = Tally()
     codebook = Codebook(1)
@@ -60,10 +60,6 @@ def infer(path: str | Path, **given: Any) -> Guess:
     for guess in (_interval, _volume_mode, _volume_unit, _type_meaning):
         said += guess(ticks, rows, fields)
     return fields, said
-
-
-def _batches(path: Path, fields: dict[str, Any]) -> Iterator[pa.RecordBatch]:
-    return read_ticks(path, fields.get("zone", "UTC"))
 
 
 def by_code_and_time(ticks: Columns) -> Columns:

@@ -35,6 +35,12 @@ class Layout:
         """True if any stock's last row is young enough to be shown at ``end``."""
         return end - self._latest <= self._carry_ms
 
+    def restore(self, rows: Columns) -> None:
+        """Begin with these rows as the last known ones: those of a snapshot, carried ones with their own time."""
+        self.quotes = "bid" in rows
+        self._grow()
+        self._remember(rows)
+
     def snapshot(self, end: int, rows: Columns, change: np.ndarray | None = None) -> tuple[list[pa.RecordBatch], int]:
         """Return the slices after one real row per code of ``rows``, and the number of stocks in them.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pydantic import Field
@@ -18,7 +18,7 @@ from processors.feeds.tally import Tally
 class ReplayParams(BaseParams):
     """What to play back, and how fast."""
 
-    path: str = Field(title="File", description="CSV (gzip too) or Parquet with a row per tick.", min_length=1)
+    path: str = Field(title="File", description="CSV (gzip, zip) or Parquet with a row per tick.", min_length=1)
     pace: float = Field(
         1.0,
         ge=0,
@@ -26,6 +26,9 @@ class ReplayParams(BaseParams):
         description="Times real time; 0 for as fast as the readers follow.",
     )
     loop: bool = Field(False, title="Loop", description="Begin a new run when the file ends.")
+    columns: dict[str, str] = Field(
+        {}, title="Columns", description="Field → column of the file, where its names are not the usual ones."
+    )
 
 
 class Replay(FeedProcessor):
@@ -46,24 +49,25 @@ class Replay(FeedProcessor):
     def run(self, params: ReplayParams, spec: FeedSpec, context: Context) -> None:
         """Publish the file's snapshots. Raises ``SourceError`` if the file cannot be used."""
         path = Path(params.path)
-        engine = Engine(spec, context, name=str(path), recording=fingerprint(path))
+        engine = Engine(spec, context, name=str(path), recording=fingerprint(path, params.columns))
         run_feed(
             engine,
-            lambda _: rows_of(path, spec, engine.tally),
+            lambda _: rows_of(path, spec, engine.tally, params.columns),
             pacer_for(params.pace, spec, engine.bus),
             loop=params.loop,
         )
 
 
-def rows_of(path: Path, spec: FeedSpec, tally: Tally) -> Iterator[Handed]:
-    for batch in read_ticks(path, spec.zone, tally):
+def rows_of(path: Path, spec: FeedSpec, tally: Tally, mapping: Mapping[str, str] | None = None) -> Iterator[Handed]:
+    for batch in read_ticks(path, spec.zone, tally, mapping):
         yield Handed(batch)
 
 
-def fingerprint(path: Path) -> str:
-    """Return what tells this recording from another, whatever folder it lies in."""
+def fingerprint(path: Path, mapping: Mapping[str, str]) -> str:
+    """Return what tells this recording, read in this way, from another, whatever folder it lies in."""
+    way = "".join(f":{field}={mapping[field]}" for field in sorted(mapping))
     try:
         facts = path.stat()
     except OSError:
-        return f"{path.name}:missing"
-    return f"{path.name}:{facts.st_size}"
+        return f"{path.name}:missing{way}"
+    return f"{path.name}:{facts.st_size}{way}"

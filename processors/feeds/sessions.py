@@ -33,6 +33,19 @@ class Sessions:
         today = moment.astimezone(self.zone).date().isoformat()
         return year.at(time_ms, today) if year else (f"{today}/unknown", False)
 
+    def next_open(self, time_ms: int) -> int | None:
+        """Return when trading begins next after a time (ms UTC), None for a market that never closes or if no calendar
+        tells."""
+        if self.calendar == "24/7":
+            return None
+        first = datetime.fromtimestamp(time_ms / 1000, UTC).year
+        for number in (first, first + 1):
+            year = self._year(number)
+            found = year.next_open(time_ms) if year else None
+            if found is not None:
+                return found
+        return None
+
     def _year(self, year: int) -> _Year | None:
         if year not in self._years:
             self._years[year] = self._build(year)
@@ -59,6 +72,11 @@ class _Year:
         self.open, self.pause, self.resume, self.close = (
             _ms(schedule[name]) for name in ("open", "break_start", "break_end", "close")
         )
+
+    def next_open(self, time_ms: int) -> int | None:
+        begins = np.concatenate([self.open, self.resume[self.resume > 0]])
+        later = begins[begins > time_ms]
+        return int(later.min()) if len(later) else None
 
     def at(self, time_ms: int, today: str) -> tuple[str, bool]:
         number = int(np.searchsorted(self.close, time_ms, side="left"))  # the first session that closes at or after

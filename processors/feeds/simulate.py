@@ -1,9 +1,10 @@
-"""A feed that needs no source: a seeded, made-up market that is always open."""
+"""A feed that needs no source: a seeded, made-up market, always open or with trading days of its own."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from datetime import date
 from threading import Event
 
 import numpy as np
@@ -16,8 +17,11 @@ from processors.bus import Bus
 from processors.contract import Context, FeedProcessor, FeedSpec
 from processors.contract import Params as BaseParams
 from processors.feeds.codebook import text_column
+from processors.feeds.days import DayClock
 from processors.feeds.engine import Engine, Handed, Resume, run_feed
 from processors.feeds.market import Market, MarketShape
+from processors.feeds.pacing import Pacer
+from processors.feeds.sessions import Sessions
 
 log = structlog.get_logger()
 CATCH_UP_S = 60.0  # further behind than this (the machine slept), the market jumps to now, and says so
@@ -31,6 +35,14 @@ class SimulatorParams(BaseParams):
     seed: int = Field(1, ge=0, title="Seed", description="The same seed makes the same market.")
     sectors: int = Field(12, ge=1, le=200, title="Sectors")
     halted_share: float = Field(0.005, ge=0, le=0.5, title="Halted", description="Share of stocks that stand still.")
+    days: bool = Field(
+        False, title="Trading days", description="Follow the feed's calendar from a day on: auction, lunch, close."
+    )
+    begins: date = Field(date(2021, 12, 1), title="First day", description="Of the trading days.")
+    pace: float = Field(1.0, gt=0, title="Pace", description="Of the trading days: times real time.")
+    listed_per_day: int = Field(0, ge=0, le=1_000, title="Listed", description="Stocks that are new on each day.")
+    delisted_per_day: int = Field(0, ge=0, le=1_000, title="Delisted", description="Stocks that leave before each day.")
+    splits_per_day: int = Field(0, ge=0, le=1_000, title="Splits", description="Two for one, before each day.")
 
 
 class Simulator(FeedProcessor):
@@ -39,6 +51,10 @@ class Simulator(FeedProcessor):
     It is no market: its spec says ``simulated``. Behind the clock it makes up every snapshot it owes, but after a
     minute without running (a laptop that slept) it goes on from now and counts what it left out (``skipped``). After a
     restart prices go on from the last snapshot on the bus, with the random numbers of (seed, index).
+
+    With ``days`` event time is made up as well: it follows the feed's calendar from ``begins`` on, at ``pace``; each
+    day has an opening auction (rows without volume, outside the session), a lunch where the exchange has one, and its
+    listings, delistings and splits. What is closed is skipped.
     """
 
     title = "Simulated market"
@@ -52,7 +68,29 @@ class Simulator(FeedProcessor):
                 f"feed {spec.name} has an interval of {spec.interval_ms} ms, its simulator {params.every_s} s"
             )
         engine = Engine(spec, context, name="the simulator")
-        shape = MarketShape(params.codes, params.every_s, params.seed, params.sectors, params.halted_share)
+        shape = MarketShape(
+            params.codes,
+            params.every_s,
+            params.seed,
+            params.sectors,
+            params.halted_share,
+            listed_per_day=params.listed_per_day,
+            delisted_per_day=params.delisted_per_day,
+            splits_per_day=params.splits_per_day,
+        )
+
+        def days(resume: Resume) -> Iterator[Handed]:
+            clock = DayClock(engine.sessions, spec.interval_ms, params.begins, params.pace, context.stopping)
+            known = last_prices(engine.bus)
+            for step in clock.steps(resume.after):
+                new = list(step.new_days)
+                if known:  # prices from before a split are not to be split again, those of yesterday are
+                    before = new if _same_day(engine.sessions, resume.after, step.end) else new[:-1]
+                    rows.market.new_days(before)
+                    rows.market.go_on_from(known)
+                    new, known = new[len(before) :], {}
+                rows.market.new_days(new)
+                yield Handed(rows.take(step.end, traded=step.trading), step.end)
 
         def source(resume: Resume) -> Iterator[Handed]:
             clock = GridClock(spec.interval_ms, resume.after, context.stopping)
@@ -64,8 +102,10 @@ class Simulator(FeedProcessor):
 
         resume = engine.begin()
         if resume is not None:
-            rows = SimulatedRows(Market(shape, resume.index, last_prices(engine.bus)))
-            run_feed(engine, source, resume=resume)
+            rows = SimulatedRows(Market(shape, resume.index, {} if params.days else last_prices(engine.bus)))
+            pacer = Pacer()
+            pacer.pace = params.pace if params.days else 1.0
+            run_feed(engine, days if params.days else source, pacer, resume=resume)
 
 
 def simulated_spec(name: str, every_s: float, **more: object) -> FeedSpec:
@@ -90,6 +130,10 @@ def last_prices(bus: Bus) -> dict[str, float]:
     }
 
 
+def _same_day(sessions: Sessions, one_ms: int, other_ms: int) -> bool:
+    return sessions.at(one_ms)[0][:10] == sessions.at(other_ms)[0][:10]
+
+
 class SimulatedRows:
     """The market's steps as Arrow batches that share one dictionary of codes."""
 
@@ -97,9 +141,13 @@ class SimulatedRows:
         self.market = market
         self._codes = text_column(market.names)
 
-    def take(self, end: int) -> pa.RecordBatch:
-        """Step the market and return its rows, all at event time ``end`` (ms UTC)."""
+    def take(self, end: int, *, traded: bool = True) -> pa.RecordBatch:
+        """Step the market and return its rows, all at event time ``end`` (ms UTC); in an auction nothing is traded."""
         live, columns = self.market.step()
+        if len(self._codes) < len(self.market.names):
+            self._codes = text_column(self.market.names)
+        if not traded:
+            columns |= {name: np.zeros_like(columns[name]) for name in ("volume", "amount", "type")}
         code = pa.DictionaryArray.from_arrays(pa.array(live.astype(np.int32)), self._codes)
         when = pa.array(np.full(len(live), end))
         return pa.RecordBatch.from_pydict(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,7 @@ from processors.feeds.tally import SourceError, Tally
 
 # Ticks are columns of equal length: code (int64, number in the codebook), time (int64, ms UTC), price, change (NaN
 # where the source gives none), volume, amount, type (int8) and, where the feed has them, the quote fields.
+Refused = Callable[[str, np.ndarray], None]
 EARLIEST_MS, LATEST_MS = 0, 7_258_118_400_000  # 1970 to 2200
 LARGEST = {"price": 1e9, "change": 1e9, "volume": 1e14, "amount": 1e16}
 
@@ -29,15 +30,18 @@ class Validator:
         self.spec, self.codebook, self.tally, self.source = spec, codebook, tally, source
         self.quotes: bool | None = None
 
-    def __call__(self, rows: pa.RecordBatch | pa.Table) -> Columns:
-        """Return the valid rows as ticks, in the order they came. Raises ``SourceError`` for a missing column."""
+    def __call__(self, rows: pa.RecordBatch | pa.Table, refused: Refused | None = None) -> Columns:
+        """Return the valid rows as ticks, in the order they came; tell ``refused`` reason and numbers of the others.
+
+        Raises ``SourceError`` for a missing column.
+        """
         fields = find_fields(rows.schema.names, self.source)
         columns = {field: parse.flat(rows.column(name)) for field, name in fields.items()}
         if self.quotes is None:
             self.quotes = "bid" in fields
         self.tally.received += rows.num_rows
         ticks = self._read(columns)
-        rejected = self._reject(rows, ticks, columns)
+        rejected = self._reject(rows, ticks, refused)
         if rejected.any():
             ticks = {name: values[~rejected] for name, values in ticks.items()}
         self._check_quotes(ticks)
@@ -60,13 +64,15 @@ class Validator:
             ticks["volume"] = ticks["volume"] * self.spec.lot_size
         return ticks
 
-    def _reject(self, rows: pa.RecordBatch | pa.Table, ticks: Columns, columns: dict[str, pa.Array]) -> np.ndarray:
+    def _reject(self, rows: pa.RecordBatch | pa.Table, ticks: Columns, refused: Refused | None) -> np.ndarray:
         rejected = np.zeros(rows.num_rows, dtype=bool)
         for reason, mask in _reasons(ticks):
             new = mask & ~rejected
             if new.any():
                 self.tally.reject(reason, np.flatnonzero(new), lambda row: _text(rows, row))
                 rejected |= new
+                if refused is not None:
+                    refused(reason, np.flatnonzero(new))
         return rejected
 
     def _check_quotes(self, ticks: Columns) -> None:

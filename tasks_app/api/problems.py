@@ -19,6 +19,7 @@ from processors.history.store import Damaged, HistoryError, Unavailable, Unknown
 from tasks_app.logs import NoLog
 from tasks_app.registry import RegistryError
 from tasks_app.services import Conflict, Invalid
+from tasks_app.uploads import NoUpload
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -49,7 +50,7 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
         return problem(_history_status(error), str(error))
     if isinstance(error, redis.RedisError):
         return problem(503, "Redis does not answer; try again in a moment")
-    if isinstance(error, NoLog | Http404):
+    if isinstance(error, NoLog | NoUpload | Http404):
         return problem(404, str(error) or "not found")
     if isinstance(error, PermissionDenied):
         return problem(403, "not allowed")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
-from tasks_app import logs, messages, schedules, services
+from tasks_app import health, logs, messages, schedules, services
 from tasks_app.models import ApiToken, AuditRecord, Feed, Processor, Schedule, ScheduleRun, Task, TaskEvent
 from tasks_app.states import Status
 
@@ -134,6 +134,63 @@ class TaskSerializer(serializers.ModelSerializer):
     @extend_schema_field(serializers.ListField(child=serializers.ChoiceField(["start", "stop", "retry"])))
     def get_actions(self, task: Task) -> list[str]:
         return services.allowed_actions(task)
+
+
+class SourceSerializer(serializers.Serializer):
+    name = serializers.CharField()
+    state = serializers.CharField()
+    active = serializers.BooleanField(help_text="whether rows come from it now")
+    error = serializers.CharField(help_text="the last one, empty for none", allow_blank=True)
+
+
+@example(
+    "A feed in good health",
+    {
+        "feed": "ashare",
+        "state": "good",
+        "why": "",
+        "task": 7,
+        "last_time": 1764124203000,
+        "age_s": 1.2,
+        "delay_s": 0.6,
+        "session": "2026-11-26/am",
+        "received": 4988,
+        "expected": 5002,
+        "snapshots": 138,
+        "rows": 688_344,
+        "rejected": {"price_not_positive": 212},
+        "noted": {"bad_quote": 3},
+        "samples": {"price_not_positive": ["2026-11-26 09:30:03,000001,0,,0,0,0"]},
+        "late": 2,
+        "duplicates": 0,
+        "gaps": 0,
+        "sources": [{"name": "topic ticks", "state": "connected", "active": True, "error": ""}],
+        "budget": None,
+        "opens_at": None,
+    },
+)
+class HealthSerializer(serializers.Serializer):
+    feed = serializers.CharField()
+    state = serializers.ChoiceField(get_args(health.State))
+    why = serializers.CharField(allow_blank=True)
+    task = serializers.IntegerField(allow_null=True)
+    last_time = serializers.IntegerField(allow_null=True, help_text="of the newest snapshot, ms UTC")
+    age_s = serializers.FloatField(allow_null=True, help_text="since it was published")
+    delay_s = serializers.FloatField(allow_null=True, help_text="from its end to its publishing, of a live feed")
+    session = serializers.CharField(allow_blank=True)
+    received = serializers.IntegerField(help_text="stocks with a real row in it")
+    expected = serializers.IntegerField(help_text="stocks in it")
+    snapshots = serializers.IntegerField(help_text="published by the attempt")
+    rows = serializers.IntegerField(help_text="that the source gave")
+    rejected = serializers.DictField(child=serializers.IntegerField(), help_text="rows that were dropped, by reason")
+    noted = serializers.DictField(child=serializers.IntegerField(), help_text="rows kept, but not as they came")
+    samples = serializers.DictField(child=serializers.ListField(child=serializers.CharField()))
+    late = serializers.IntegerField()
+    duplicates = serializers.IntegerField()
+    gaps = serializers.IntegerField(help_text="intervals of trading sessions without a real row")
+    sources = SourceSerializer(many=True)
+    budget = serializers.DictField(allow_null=True, help_text="calls that the vendor's plan leaves")
+    opens_at = serializers.IntegerField(allow_null=True, help_text="when a closed market opens again, ms UTC")
 
 
 @example(

@@ -3,6 +3,7 @@ from drf_spectacular.views import SpectacularAPIView
 from rest_framework.routers import SimpleRouter
 
 from tasks_app.api import history, original, views
+from tasks_app.api.uploads import UploadViewSet
 
 router = SimpleRouter(trailing_slash=False)
 router.register("processors", views.ProcessorViewSet)
@@ -11,6 +12,7 @@ router.register("tasks", views.TaskViewSet)
 router.register("schedules", views.ScheduleViewSet)
 router.register("tokens", views.TokenViewSet)
 router.register("audit", views.AuditViewSet)
+router.register("uploads", UploadViewSet, basename="upload")
 
 api: list[URLPattern | URLResolver] = [
     path("session", views.SessionView.as_view()),

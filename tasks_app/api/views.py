@@ -25,7 +25,7 @@ from rest_framework.throttling import ScopedRateThrottle
 from rest_framework.views import APIView
 
 from processors.bus import Bus
-from tasks_app import asyncapi, logs, messages, metrics, results, roles, schedules, services, tokens
+from tasks_app import asyncapi, health, logs, messages, metrics, results, roles, schedules, services, tokens
 from tasks_app.api import schema, serializers
 from tasks_app.api.filters import AuditFilter, TaskFilter
 from tasks_app.api.problems import problem
@@ -185,6 +185,12 @@ class FeedViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gen
 
     def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return Response(self._describe(self.get_object()))
+
+    @extend_schema(responses=serializers.HealthSerializer, filters=False)
+    @action(detail=True)
+    def health(self, request: Request, name: str) -> Response:
+        """How the feed is doing: in one word, in a sentence, and the numbers behind it."""
+        return Response(health.of(self.get_object()).as_json())
 
     def _describe(self, feed: Feed) -> dict[str, Any]:
         live = feed.tasks.filter(kind="feed", status__in=LIVE).first()

@@ -65,7 +65,8 @@ def test_an_operator_reads_a_run_filters_makes_a_token_and_a_schedule(platform: 
     kept = [token["name"] for token in platform.client("operator").get("/api/tokens").json()]
     assert "notebook" not in kept, "revoked in the page"
     assert "09:15" in seen["schedule"] and "Mon to Fri" in seen["schedule"]
-    assert seen["pages"] == ["Live", "Runs", "Schedules", "History", "Processors"], "the audit is for admins"
+    expected = ["Live", "Runs", "Feeds", "Schedules", "History", "Processors"]
+    assert seen["pages"] == expected, "the audit is for admins"
     assert seen["problems"] == []
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from processors.feeds.vendor import VENDORS
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -18,6 +20,9 @@ def test_the_table_of_settings_is_complete() -> None:
     read |= set(re.findall(r"_positive\(\"(\w+)\"", (ROOT / "platform_site/settings.py").read_text()))
     read |= set(re.findall(r"env\.db_url\(\"(\w+)\"", (ROOT / "platform_site/settings.py").read_text()))
     read |= set(re.findall(r"environ\.get\(\"(SPARK_\w+)\"", (ROOT / "processors/gateway.py").read_text()))
+    read |= set(re.findall(r"\"(KAFKA_\w+)\":", (ROOT / "processors/kafka.py").read_text()))
+    read |= {f"{each.name.upper()}_URL" for each in VENDORS.values()}
+    read |= {f"{each.name.upper()}_TOKEN" for each in VENDORS.values() if each.needs_token}
     told = set(re.findall(r"^\| `(\w+)`", (ROOT / "docs/settings.md").read_text(), re.MULTILINE))
     assert told == read
 

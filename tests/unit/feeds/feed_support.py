@@ -131,12 +131,13 @@ class Running:
         url: str,
         *,
         fresh: bool = False,
+        state_dir: Path = Path(),
         history: History | None = None,
     ) -> None:
         self.facts: dict[str, Any] = {}
         self.began = 0
         self.error: BaseException | None = None
-        self.context = Context(1, 1, "token", url, Path(), fresh=fresh)
+        self.context = Context(1, 1, "token", url, state_dir, fresh=fresh)
         if history is not None:
             self.context.history = lambda: history
         self.context.running = self._begin

@@ -77,6 +77,43 @@ def test_a_live_feed_goes_on_after_the_last_snapshot(valkey: Valkey) -> None:
     assert run.facts["late"] == 1
 
 
+def test_a_live_feed_that_begins_again_carries_what_it_had_shown_and_knows_the_change(valkey: Valkey) -> None:
+    first = [tick("09:31:01", price=10.0), tick("09:31:02", "600001", price=20.0)]
+    for lines, second in ((first, 5), ([tick("09:31:07", price=10.5)], 10)):
+        script = Script(Handed(rows(*lines), 1638322260000 + second * 1000))
+        run = Running(script, Params(), LIVE, valkey.url)
+        assert script.done.wait(5)
+        run.stop()
+    header = Bus(connect(valkey.url), LIVE.name).last()
+    assert header and (header.received, header.expected) == (1, 2)
+    parts = [Bus(connect(valkey.url), LIVE.name).read(number, [header.seq])[0] for number in range(LIVE.slices)]
+    found = {row["code"]: row for part in parts if part for row in part.to_pylist()}
+    assert (found["600000"]["price"], found["600000"]["change"], found["600000"]["age_s"]) == (10.5, 0.5, 0.0)
+    assert (found["600001"]["price"], found["600001"]["change"], found["600001"]["age_s"]) == (20.0, 0.0, 8.0)
+
+
+def test_what_a_source_may_forget_is_told_once_it_is_on_the_bus_or_refused(valkey: Valkey) -> None:
+    told: list[str] = []
+    refused: list[tuple[str, list[int]]] = []
+    bad = rows(tick("09:31:06", price=-1), tick("09:31:07", "600002"))
+    script = Script(
+        Handed(rows(tick("09:31:01")), safe=lambda: told.append("open")),
+        Handed(bad, safe=lambda: told.append("later"), refused=lambda why, at: refused.append((why, at.tolist()))),
+        Handed(),
+    )
+    run = Running(script, Params(), replace(LIVE, grace_ms=3_600_000), valkey.url)
+    assert script.done.wait(5)
+    until(lambda: run.facts.get("received") == 3)
+    assert refused == [("price_not_positive", [0])]
+    assert told == [] and published(valkey.url, LIVE) == [], "both intervals are open"
+    run.stop()
+    marked = Script(Handed(rows(tick("09:31:01")), safe=lambda: told.append("open")), Handed(complete_ms=1638322265000))
+    run = Running(marked, Params(), LIVE, valkey.url)
+    until(lambda: told)
+    assert told == ["open"] and len(published(valkey.url, LIVE)) == 1
+    run.stop()
+
+
 def test_a_snapshot_whose_answer_got_lost_is_not_written_twice(valkey: Valkey) -> None:
     bus = Bus(connect(valkey.url), "box")
     lose = iter([False, True, False])

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from itertools import pairwise
+from dataclasses import replace
+from datetime import date
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
-from feed_support import Running, Valkey, published
+from feed_support import Running, Valkey, published, until
 
 from processors.bus import Bus, connect
+from processors.feeds.days import DayClock
 from processors.feeds.market import TICK_SIZE, Market, MarketShape
+from processors.feeds.sessions import Sessions
 from processors.feeds.simulate import GridClock, SimulatedRows, Simulator, SimulatorParams, simulated_spec
+from processors.feeds.watermark import NEVER
 
 SHAPE = MarketShape(codes=500, every_s=1.0, seed=7, halted_share=0.05)
 
@@ -137,3 +142,67 @@ def test_a_step_is_cheap(codes: int, budget_s: float) -> None:
     for _ in range(5):
         rows.take(1000)
     assert (time.process_time() - begin) / 5 < budget_s
+
+
+# ---- trading days
+
+
+def local(end: int) -> str:
+    return str(np.datetime64(end, "ms") + np.timedelta64(8, "h"))[:19]
+
+
+def test_a_day_has_an_auction_a_lunch_and_an_end_and_what_is_closed_is_skipped() -> None:
+    clock = DayClock(Sessions("XSHG", "Asia/Shanghai"), 60_000, date(2021, 12, 3), 1.0, threading.Event())
+    found = list(islice(clock.ends(), 252))
+    steps = [(local(end)[5:16], session[11:], trading) for end, session, trading in found]
+    assert steps[0] == ("12-03T09:16", "pre", False)
+    assert steps[9:11] == [("12-03T09:25", "pre", False), ("12-03T09:31", "am", True)]
+    assert steps[129:131] == [("12-03T11:30", "am", True), ("12-03T13:01", "pm", True)]
+    assert steps[249:251] == [("12-03T15:00", "pm", True), ("12-06T09:16", "pre", False)]  # a Friday, then a Monday
+
+
+def test_days_are_numbered_also_for_who_begins_in_the_middle() -> None:
+    def clock() -> DayClock:
+        return DayClock(Sessions("XSHG", "Asia/Shanghai"), 3_600_000, date(2021, 12, 1), 1e9, threading.Event())
+
+    whole = list(islice(clock().steps(NEVER), 20))
+    assert [day for step in whole for day in step.new_days] == list(range(len({local(s.end)[:10] for s in whole})))
+    later = next(clock().steps(whole[-2].end))
+    assert later.end == whole[-1].end
+    assert list(later.new_days) == [day for step in whole for day in step.new_days]
+
+
+def test_stocks_are_listed_delisted_and_split_as_seed_and_day_say() -> None:
+    shape = MarketShape(codes=50, every_s=1.0, seed=7, halted_share=0, listed_per_day=3, delisted_per_day=2,
+                        splits_per_day=4)  # fmt: skip
+    market, again = Market(shape), Market(shape)
+    before = market.log_price.copy()
+    market.new_days([0, 1])
+    again.new_days([0])
+    again.new_days([1])
+    np.testing.assert_array_equal(market.log_price, again.log_price)
+    live, _ = market.step()
+    assert (len(live), len(market.names), int(market.gone.sum())) == (50 + 6 - 4, 56, 4)
+    fallen = before - again.log_price[:50]
+    splits = np.round(fallen / np.log(2))
+    np.testing.assert_allclose(fallen, splits * np.log(2), atol=1e-12)
+    assert 1 <= splits.sum() <= 8  # of eight splits some may be of stocks that were listed later
+
+
+def test_trading_days_reach_the_bus_with_their_sessions_and_go_on_after_a_stop(valkey: Valkey) -> None:
+    spec = replace(simulated_spec("days", 60, max_bytes=10**8), calendar="XSHG", zone="Asia/Shanghai")
+    params = SimulatorParams(codes=20, every_s=60, days=True, pace=20_000, listed_per_day=2, halted_share=0)
+    for count in (300, 600):
+        run = Running(Simulator(), params, spec, valkey.url)
+        until(lambda count=count: len(published(valkey.url, spec)) >= count, 30)
+        run.stop()
+        assert run.error is None
+    shown = [header for header, _ in published(valkey.url, spec)]
+    assert [header.index for header in shown] == list(range(len(shown)))
+    headers = [header for header in shown if header.received]  # the others carry what was, into lunch and night
+    assert all(one.time < other.time for one, other in pairwise(headers))
+    assert {header.session for header in headers[:265]} == {
+        "2021-12-01/pre", "2021-12-01/am", "2021-12-01/pm", "2021-12-02/pre", "2021-12-02/am",
+    }  # fmt: skip
+    assert all(header.trading == (not header.session.endswith("pre")) for header in headers)
+    assert [headers[5].received, headers[252].received] == [22, 24]

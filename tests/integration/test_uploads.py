@@ -1,0 +1,145 @@
+"""A file that somebody brings: looked at, mapped, replayed; bounded, role-checked; and how feeds say they are."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from platform_process import PASSWORD, Platform, running, wait_for
+from test_browser import in_browser
+from test_life import SAMPLE, simulate
+
+pytestmark = pytest.mark.timeout(240)
+
+RENAMED = {"code": "证券代码", "time": "时间", "price": "最新价", "volume": "成交量", "amount": "成交额"}
+
+
+@pytest.fixture(scope="module")
+def bringing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    with running(tmp_path_factory.mktemp("uploads"), UPLOAD_MB="3") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def renamed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A gzipped CSV of the sample's beginning whose header nobody foresaw."""
+    table = pq.read_table(SAMPLE).slice(0, 6_000).select(list(RENAMED)).rename_columns(list(RENAMED.values()))
+    path = tmp_path_factory.mktemp("files") / "行情 1.csv.gz"
+    sink = pa.BufferOutputStream()
+    pa.csv.write_csv(table, sink)
+    path.write_bytes(gzip.compress(sink.getvalue().to_pybytes()))
+    return path
+
+
+def bring(client: httpx.Client, name: str, body: bytes) -> httpx.Response:
+    return client.post(
+        "/api/uploads", params={"name": name}, content=body, headers={"Content-Type": "application/octet-stream"}
+    )
+
+
+def test_a_file_is_mapped_confirmed_and_replayed(bringing: Platform, renamed: Path) -> None:
+    operator = bringing.client("operator")
+    answer = bring(operator, renamed.name, renamed.read_bytes())
+    assert answer.status_code == 201, answer.text
+    look = answer.json()
+    assert look["mapping"] == RENAMED and look["error"] == ""
+    assert set(RENAMED.values()) == set(look["columns"]) and len(look["rows"]) == 5
+    assert (look["inferred"]["interval_ms"], look["inferred"]["volume_unit"]) == (3000, "lots")
+    without = operator.post(f"/api/uploads/{look['id']}/look", json={"mapping": {"price": "成交额"}}).json()
+    assert "no column time" in without["error"] and str(bringing.state) not in without["error"]
+    spec = {**look["inferred"], "name": "brought"}
+    body = {"mapping": RENAMED, "spec": spec, "pace": 50.0}
+    started = operator.post(f"/api/uploads/{look['id']}/replay", json=body)
+    assert started.status_code == 201, started.text
+    health = wait_for("rows", lambda: _good(bringing, "brought"))
+    assert health["rejected"] == {} and health["received"] > 20
+    feed = bringing.http.get("/api/feeds/brought").json()
+    assert feed["params"]["columns"] == RENAMED
+    again = operator.post(f"/api/uploads/{look['id']}/replay", json=body)
+    assert again.status_code == 422 and "name" in again.json()["errors"]
+    assert operator.delete(f"/api/uploads/{look['id']}").status_code == 409
+    bringing.ask(started.json()["id"], "stop")
+    assert "brought" in json.dumps(bringing.http.get("/api/audit", params={"action": "create feed"}).json())
+
+
+def _good(platform: Platform, feed: str) -> dict | None:
+    health = platform.http.get(f"/api/feeds/{feed}/health").json()
+    return health if health["state"] == "good" and health["snapshots"] > 5 else None
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "said"),
+    [
+        ("ticks.exe", b"MZ", "expected a file with the ending"),
+        ("ticks.csv", b"", "is empty"),
+        ("ticks.parquet", b"PAR1", "cannot be read as Parquet"),
+        ("../../ticks.zip", b"PK", "cannot be read as CSV"),
+    ],
+)
+def test_what_is_no_file_of_ticks_is_refused_and_not_kept(
+    bringing: Platform, name: str, body: bytes, said: str
+) -> None:
+    before = set((bringing.state / "uploads").glob("*"))
+    answer = bring(bringing.http, name, body)
+    assert answer.status_code == 422 and said in answer.text, answer.text
+    assert set((bringing.state / "uploads").glob("*")) == before
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_is_taken(bringing: Platform) -> None:
+    assert bring(bringing.http, "ticks.csv", b"x" * (3 * 2**20 + 1)).status_code == 413
+    assert bringing.http.post("/api/tasks", content=b" " * (4 * 2**20 + 1)).status_code == 413
+
+    def endless() -> Iterator[bytes]:
+        for _ in range(64):
+            yield b"x" * 2**20
+
+    with pytest.raises(httpx.HTTPError):
+        answer = bringing.http.post(
+            "/api/uploads", params={"name": "a.csv"}, content=endless(),
+            headers={"Content-Type": "application/octet-stream"},
+        )  # fmt: skip
+        answer.raise_for_status()
+    assert bringing.http.get("/api/feeds").status_code == 200
+
+
+def test_viewers_look_at_health_and_bring_nothing(bringing: Platform) -> None:
+    viewer = bringing.client("viewer")
+    assert bring(viewer, "ticks.csv", b"a,b\n").status_code == 403
+    assert bringing.http.get("/api/uploads/0123456789abcdef").status_code == 404
+
+
+def test_health_tells_a_feed_that_runs_stops_and_falls_silent(bringing: Platform) -> None:
+    task = simulate(bringing, "healthy", codes=20, every_s=0.5)
+    health = wait_for("good", lambda: _good(bringing, "healthy"))
+    assert health["expected"] == 20 and health["task"] == task
+    assert health["received"] > 15, "some halt"
+    assert health["age_s"] < 5 and health["delay_s"] < 5 and health["opens_at"] is None
+    text = bringing.http.get("/metrics").text
+    assert 'platform_feed_state{feed="healthy",state="good"} 1.0' in text
+    assert 'platform_feed_expected_stocks{feed="healthy"} 20.0' in text
+    bringing.make_feed("silent", "tcp", {"port": 1}, calendar="24/7", zone="UTC")
+    silent = bringing.create("tcp", "silent", port=1)
+
+    def told() -> dict | None:
+        found = bringing.http.get("/api/feeds/silent/health").json()
+        return found if found["state"] == "disconnected" else None
+
+    assert "refused" in wait_for("disconnected", told)["why"]
+    for each in (task, silent):
+        bringing.ask(each, "stop")
+        bringing.reaches(each, "Stopped", 10)
+    assert bringing.http.get("/api/feeds/healthy/health").json()["state"] == "off"
+
+
+def test_an_operator_replays_a_file_in_the_page(bringing: Platform, renamed: Path, tmp_path: Path) -> None:
+    seen = in_browser("feeds.mjs", bringing.url, "operator", PASSWORD, str(renamed), str(tmp_path))
+    assert seen["mapped"] == "最新价"
+    assert seen["state"] == "good"
+    assert seen["problems"] == []

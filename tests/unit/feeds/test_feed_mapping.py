@@ -1,0 +1,123 @@
+"""Files with any header: a mapping is suggested, checked and used; gzip, zip, delimiters, encodings."""
+
+from __future__ import annotations
+
+import gzip
+import zipfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from feed_support import HEADER, tick
+
+from processors.feeds.fields import find_fields, suggest
+from processors.feeds.files import column_names, read_ticks
+from processors.feeds.infer import infer
+from processors.feeds.tally import SourceError, Tally
+
+CHINESE = "证券代码,时间,最新价,成交量,成交额,买一价,卖一价,买一量,卖一量"
+ROW = "000001,2021-12-01 09:31:03,10.5,100,1050,10.4,10.6,300,400"
+MAPPING = {"time": "when", "code": "id", "price": "p", "volume": "v", "amount": "a"}
+OTHER = "id;when;junk;p;v;a\n000001;2021-12-01 09:31:03;x;10.5;100;1050\n"
+
+
+def read(path: Path, mapping: dict[str, str] | None = None) -> pa.Table:
+    return pa.Table.from_batches(list(read_ticks(path, "Asia/Shanghai", mapping=mapping)))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])
+def test_a_chinese_header_is_understood_in_each_encoding(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(f"{CHINESE}\n{ROW}\n".encode(encoding))
+    names = column_names(path)
+    assert names == CHINESE.split(",")
+    mapping = suggest(names)
+    assert mapping == dict(
+        zip(("code", "time", "price", "volume", "amount", "bid", "ask", "bid_size", "ask_size"), names, strict=True)
+    )
+    table = read(path, mapping)
+    assert table.column("code").to_pylist() == ["000001"] and table.column("ask_size").to_pylist() == ["400"]
+
+
+def test_a_mapping_reads_other_names_and_delimiters_packed_or_not(tmp_path: Path) -> None:
+    plain, packed, several = tmp_path / "a.csv", tmp_path / "a.csv.gz", tmp_path / "a.zip"
+    plain.write_text(OTHER)
+    packed.write_bytes(gzip.compress(OTHER.encode()))
+    with zipfile.ZipFile(several, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("b/2.csv", OTHER.replace("000001", "000002").replace(":03", ":06"))
+        archive.writestr("b/1.csv", OTHER)
+    assert read(plain, MAPPING).column("price").to_pylist() == ["10.5"]
+    assert read(packed, MAPPING).equals(read(plain, MAPPING))
+    assert read(several, MAPPING).column("code").to_pylist() == ["000001", "000002"]
+
+
+def test_a_mapping_reads_parquet(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pa.parquet.write_table(
+        pa.table({"id": ["000001"], "when": [1638322263000], "p": [10.5], "v": [1], "a": [2.0]}), path
+    )
+    assert column_names(path) == ["id", "when", "p", "v", "a"]
+    assert read(path, MAPPING).column_names == ["time", "code", "price", "volume", "amount"]
+
+
+def test_what_a_mapping_names_must_be_there() -> None:
+    names = HEADER.split(",")
+    assert find_fields(names, "f", {"price": "amount", "amount": "price"})["price"] == "amount"
+    with pytest.raises(SourceError, match=r"no column px \(for price\)"):
+        find_fields(names, "f", {"price": "px"})
+    with pytest.raises(SourceError, match="names colour"):
+        find_fields(names, "f", {"colour": "price"})
+    with pytest.raises(SourceError, match="no column price"):  # its column is taken by the mapping
+        find_fields(names, "f", {"amount": "price"})
+
+
+def test_a_suggestion_uses_each_column_once_and_says_nothing_of_what_it_does_not_know() -> None:
+    assert suggest(["ts_code", "Trade Time", "close", "vol", "amount", "open"]) == {
+        "time": "Trade Time", "code": "ts_code", "price": "close", "volume": "vol", "amount": "amount",
+    }  # fmt: skip
+    assert suggest(["a", "b"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("a.zip", b"no zip at all", "cannot be read as CSV"),
+        ("a.csv.gz", gzip.compress(b"x" * 9999)[:40], "cannot be read as CSV"),
+        ("a.parquet", b"PAR1 but no more", "cannot be read as Parquet"),
+        ("a.csv", b"", "is empty"),
+        ("a.csv", b"\n\n", "begins with an empty line"),
+    ],
+)
+def test_a_file_that_is_none_is_told_by_name(tmp_path: Path, name: str, data: bytes, said: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    for use in (column_names, lambda each: list(read_ticks(each, "UTC"))):
+        with pytest.raises(SourceError, match=said) as raised:
+            use(path)
+        assert str(path) in str(raised.value)
+
+
+def test_an_empty_zip_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    zipfile.ZipFile(path, "w").close()
+    with pytest.raises(SourceError, match="holds no file"):
+        list(read_ticks(path, "UTC"))
+
+
+def test_a_zip_is_unpacked_in_bounded_pieces_and_broken_lines_are_counted(tmp_path: Path) -> None:
+    path, tally = tmp_path / "a.zip", Tally()
+    lines = [tick("09:31:01", f"{code:06}") for code in range(100_000)]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.csv", "\n".join([HEADER, *lines, "a,b"]))
+    rows = sum(batch.num_rows for batch in read_ticks(path, "Asia/Shanghai", tally))
+    assert rows == 100_000 and tally.rejected == {"broken_line": 1}
+
+
+def test_what_a_file_means_is_inferred_through_a_mapping(tmp_path: Path) -> None:
+    path = tmp_path / "other.csv"
+    lines = [f"{code};2021-12-01 09:31:{second:02};x;10.5;{second};{second * 1050}"
+             for second in range(0, 60, 3) for code in ("000001", "600000")]  # fmt: skip
+    path.write_text("\n".join(["id;when;junk;p;v;a", *lines]))
+    fields, _ = infer(path, mapping=MAPPING)
+    assert (fields["interval_ms"], fields["volume_unit"], fields["calendar"]) == (3000, "lots", "XSHG")

@@ -78,7 +78,12 @@ class Rival:
         from pyspark import SparkConf, SparkContext
         from pyspark.streaming import StreamingContext
 
-        settings = {"spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1", "spark.log.level": "ERROR"}
+        settings = {
+            "spark.ui.enabled": "false",
+            "spark.driver.host": "127.0.0.1",
+            "spark.log.level": "ERROR",
+            "spark.ui.showConsoleProgress": "false",
+        }
         conf = SparkConf().setMaster("local[2]").setAppName("dstream-mllib").setAll(list(settings.items()))
         context = SparkContext(conf=conf)
         streaming = StreamingContext(context, EVERY_S)

@@ -10,10 +10,11 @@ from typing import BinaryIO
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[BinaryIO]:
+def writing(path: Path, *, sync_name: bool = True) -> Iterator[BinaryIO]:
     """Give a file to write that appears at ``path`` when the block ends: temporary name, fsync, rename.
 
     Whoever reads meanwhile sees what was there before. When the block raises, nothing appears. One writer at a time.
+    Whoever writes several files may leave ``sync_name`` out, and call ``sync_directory`` once.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
@@ -25,7 +26,8 @@ def writing(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_directory(path.parent)
+    if sync_name:
+        sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:

@@ -98,11 +98,13 @@ class ParquetHistory(History):
                 fresh.setdefault(each.header.time, each)
         if not fresh:
             return 0
-        directory.mkdir(exist_ok=True)
+        if not directory.is_dir():
+            directory.mkdir()
+            sync_directory(directory.parent)
         for part in _pieces(list(fresh.values())):
             found = found.add(_write(directory, part))
+        sync_directory(directory)  # the files' names, before the manifest that names them
         manifest.save(directory, found)
-        sync_directory(directory.parent)
         self._remember(feed, day, found, held | fresh.keys())
         return len(fresh)
 
@@ -258,9 +260,12 @@ def _write(directory: Path, snapshots: list[Kept]) -> Segment:
     """Write snapshots as a pair of files that no manifest names yet."""
     rows = by_snapshot(pa.concat_tables([each.rows for each in snapshots]).cast(ROWS))
     name = f"{snapshots[0].header.time}-{secrets.token_hex(4)}.parquet"
-    with writing(directory / f"rows-{name}") as file, pq.ParquetWriter(file, ROWS, compression="zstd") as writer:
+    with (
+        writing(directory / f"rows-{name}", sync_name=False) as file,
+        pq.ParquetWriter(file, ROWS, compression="zstd") as writer,
+    ):
         writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
-    with writing(directory / f"headers-{name}") as file:
+    with writing(directory / f"headers-{name}", sync_name=False) as file:
         pq.write_table(header_table(snapshots), file, compression="zstd")
     times = np.array([each.header.time for each in snapshots])
     return Segment(

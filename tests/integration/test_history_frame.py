@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import mongo_server
 import pyarrow as pa
 import pytest
+from pyspark import cloudpickle
 from pyspark.sql import SparkSession
 
 from processors import spark
@@ -20,6 +22,9 @@ from processors.history.store import EARLIEST_MS, LATEST_MS, History
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "history"))
 from history_support import BEGIN, DAY_MS, SPEC, kept_market
+
+pytestmark = pytest.mark.timeout(300)
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # executors can't import a test
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +49,7 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[
         yield lambda: ParquetHistory(tmp_path)
         return
     with mongo_server.server() as found:
-        yield lambda: at_url(f"{found.url}frames")
+        yield partial(at_url, f"{found.url}frames")
 
 
 def test_rows_columns_codes_and_times_are_those_of_arrow(

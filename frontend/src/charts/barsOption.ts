@@ -42,8 +42,8 @@ export function barsOption(bars: readonly Bar[], zone: string, theme: ChartTheme
   return {
     animation: false,
     grid: [
-      { left: 8, right: 64, top: 8, height: '68%' },
-      { left: 8, right: 64, top: '78%', bottom: 24 },
+      { left: 8, right: 64, top: 8, height: '68%', outerBoundsMode: 'none' },
+      { left: 8, right: 64, top: '78%', bottom: 24, outerBoundsMode: 'none' },
     ],
     tooltip: {
       trigger: 'axis',

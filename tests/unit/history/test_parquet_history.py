@@ -28,6 +28,7 @@ def store(tmp_path: Path) -> ParquetHistory:
     return found
 
 
+@pytest.mark.timeout(300)
 def test_a_writer_killed_at_any_moment_leaves_whole_snapshots(store: ParquetHistory) -> None:
     """A process appends and is killed again and again; what it said was durable is there, nothing is there twice."""
     code = (

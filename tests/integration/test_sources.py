@@ -18,6 +18,7 @@ from platform_process import ROOT, Platform, running, wait_for
 from test_life import SAMPLE, SPEC
 
 from tasks_app.client.live import stream
+from tasks_app.messages import Numbers
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -62,13 +63,13 @@ def port_of(producer: Command) -> int:
     return int(found[1])
 
 
-def live(platform: Platform, feed: str, count: int) -> list[dict[str, Any]]:
+def live(platform: Platform, feed: str, count: int) -> list[Numbers]:
     """Follow a feed with stock_avg and return the numbers that a websocket client is told, ``count`` of them."""
     task = platform.create("stock_avg", feed)
     token = platform.token("viewer", f"sees-{task}")
 
-    async def follow() -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
+    async def follow() -> list[Numbers]:
+        found: list[Numbers] = []
         async with asyncio.timeout(120):
             async for item in stream(platform.url, token, task):
                 found.append(item.numbers)
@@ -77,7 +78,7 @@ def live(platform: Platform, feed: str, count: int) -> list[dict[str, Any]]:
         return found
 
     found = asyncio.run(follow())
-    indexes = [numbers["index"] for numbers in found]
+    indexes = [numbers.index for numbers in found]
     assert indexes == list(range(indexes[0], indexes[0] + count)), "each snapshot's result once, in order"
     platform.ask(task, "stop")
     return found

@@ -115,8 +115,9 @@ class HistoryReader(DataSourceReader):
     def partitions(self) -> Sequence[InputPartition]:
         return [Part(start, end) for start, end in self.plan["parts"]]
 
-    def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
-        assert isinstance(partition, Part)
+    def read(self, partition: InputPartition | None) -> Iterator[pa.RecordBatch]:
+        if not isinstance(partition, Part):
+            return  # where there are no partitions, Spark asks for None
         history: History = cloudpickle.loads(bytes.fromhex(self.opened))()
         told = to_arrow_schema(self.schema, timezone="UTC")
         plan = self.plan

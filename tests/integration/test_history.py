@@ -163,9 +163,9 @@ def test_a_frozen_mongodb_is_waited_for(tmp_path: Path) -> None:
 def test_what_an_outage_outlasts_the_bus_by_is_counted(own_platform: Platform) -> None:
     platform, root = own_platform, own_platform.state / "history"
     history = ParquetHistory(root)
-    spec = {"calendar": "24/7", "zone": "UTC", "interval_ms": 100, "simulated": True, "max_bytes": 2_000_000}
-    platform.make_feed("short", "simulator", {"codes": 200, "every_s": 0.1}, **spec)
-    feed = platform.create("simulator", "short", codes=200, every_s=0.1)
+    spec = {"calendar": "24/7", "zone": "UTC", "interval_ms": 250, "simulated": True, "max_bytes": 1_000_000}
+    platform.make_feed("short", "simulator", {"codes": 200, "every_s": 0.25}, **spec)
+    feed = platform.create("simulator", "short", codes=200, every_s=0.25)
     task = platform.create("db_store", "short", gather_s=0.5)
     wait_for("the feed known", lambda: history.spec("short"), 90)
     stores_more(platform, history, "short")

@@ -1,25 +1,19 @@
-"""A real Kafka broker of a test's own, which may be killed and started again with what it had.
-
-Its jars come from Maven through the Ivy that pyspark brings, once, into the user's cache.
-"""
+"""A real Kafka broker of a test's own, which may be killed and started again with what it had."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
 import subprocess
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
+import jars
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 ARTIFACT = ("org.apache.kafka", "kafka_2.13", "4.3.0")
 USER, PASSWORD = "live", "of-a-test"
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "live-stock-tests"
 _CLUSTER = "MkU3OEVBNTcwNTJENDM2Qg"
 _SETTINGS = """
 process.roles=broker,controller
@@ -44,25 +38,6 @@ log.cleaner.dedupe.buffer.size=8388608
 """
 
 
-def java() -> str:
-    found = os.environ.get("PLATFORM_JAVA") or shutil.which("java")
-    assert found, "Kafka's broker needs Java: bin/test brings it"
-    return found
-
-
-def jars() -> Path:
-    """Return the folder with the broker's jars, fetched the first time."""
-    folder = _CACHE / "-".join(ARTIFACT[1:])
-    if not (folder / "complete").exists():
-        spec = find_spec("pyspark")
-        assert spec and spec.origin
-        ivy = ["-cp", f"{Path(spec.origin).parent}/jars/*", "org.apache.ivy.Main", "-cache", str(_CACHE / "ivy")]
-        fetch = ["-dependency", *ARTIFACT, "-confs", "default", "-retrieve", f"{folder}/[artifact]-[revision].[ext]"]
-        subprocess.run([java(), *ivy, *fetch], check=True, stdout=subprocess.DEVNULL)
-        (folder / "complete").touch()
-    return folder
-
-
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as door:
         return door.getsockname()[1]
@@ -72,7 +47,7 @@ class Broker:
     """One node that is broker and controller; ``servers`` needs no password, ``sasl_servers`` needs one."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.jars = folder, jars()
+        self.folder, self.classpath = folder, jars.classpath(*ARTIFACT)
         ports = {name: _free_port() for name in ("port", "sasl", "controller")}
         self.servers, self.sasl_servers = (f"127.0.0.1:{ports[name]}" for name in ("port", "sasl"))
         self.settings = folder / "server.properties"
@@ -82,7 +57,7 @@ class Broker:
         self.admin = AdminClient({"bootstrap.servers": self.servers})
 
     def _run(self, main: str, *arguments: str) -> subprocess.Popen[bytes]:
-        command = [java(), "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{self.jars}/*", main]
+        command = [jars.java(), "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", self.classpath, main]
         with (self.folder / "broker.log").open("ab") as log:
             return subprocess.Popen([*command, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 

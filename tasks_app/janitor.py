@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 ROUND_S = 0.5
 # Counted in rounds, not by a clock: a clock may be set, and where everything was frozen nobody was silent.
-SILENT_ROUNDS = 8  # without a worker's sign of life: it is dead
+SILENT_ROUNDS = 6  # without a worker's sign of life: it is dead, and its tasks are told to be within 5 s
 GRACE_ROUNDS = 5  # more, after Redis was away: workers need a moment to find it again
 LOST_ROUNDS = 6  # without a message for a task that waits
 ORPHAN_ROUNDS = 4  # between two looks at the processes of this machine

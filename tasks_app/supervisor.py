@@ -39,6 +39,7 @@ from tasks_app.watch import Watch, session_members
 log = structlog.get_logger()
 
 TICK_S = 1.0
+SIGN_S = 0.5  # between a worker's signs of life
 # Counted in ticks, not by a clock: where everything was frozen or suspended for a while, nobody was silent.
 FIRST_WORD_TICKS = 60
 START_TICKS = 120  # pyspark waits for its JVM without a limit
@@ -92,7 +93,7 @@ class Worker:
                 mine.sign_of_life(self.name, count, settings.SLOTS)
             except redis.RedisError:
                 pass  # the janitor judges nobody while Redis does not answer
-            time.sleep(TICK_S)
+            time.sleep(SIGN_S)
 
     def _listen(self) -> None:
         mine, after = results.Results(connect(settings.REDIS_URL)), ""

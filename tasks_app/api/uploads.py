@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from tasks_app import uploads
-from tasks_app.api.serializers import TaskSerializer
+from tasks_app.api.serializers import TaskSerializer, example
 from tasks_app.models import Feed
 from tasks_app.roles import May
 
@@ -30,6 +30,23 @@ class RawBody(BaseParser):
         return stream
 
 
+_MAPPING = {"time": "datetime", "code": "wind_code", "price": "last", "volume": "vol", "amount": "turnover"}
+_LOOK = {
+    "id": "9f86d081884c7d65",
+    "name": "ticks.csv",
+    "size": 1048576,
+    "columns": list(_MAPPING.values()),
+    "rows": [["2021-12-01 09:30:03", "600519", "1930.00", "300", "579000.0"]],
+    "mapping": _MAPPING,
+    "required": ["time", "code", "price", "volume", "amount"],
+    "optional": ["change", "type", "bid", "ask", "bid_size", "ask_size"],
+    "inferred": {"zone": "Asia/Shanghai", "calendar": "XSHG", "interval_ms": 3000},
+    "said": ["calendar XSHG: codes such as 600519 have six digits (A-shares)."],
+    "error": "",
+}
+
+
+@example("A file with a header of its own", _LOOK)
 class LookSerializer(serializers.Serializer):
     id = serializers.CharField()
     name = serializers.CharField()
@@ -46,6 +63,7 @@ class LookSerializer(serializers.Serializer):
     error = serializers.CharField(allow_blank=True, help_text="why nothing could be inferred with this mapping")
 
 
+@example("Another mapping", {"mapping": _MAPPING}, request_only=True)
 class LookRequest(serializers.Serializer):
     mapping = serializers.DictField(child=serializers.CharField())
 
@@ -59,6 +77,11 @@ class SpecSerializer(serializers.ModelSerializer):
                   "type_meaning"]  # fmt: skip
 
 
+@example(
+    "As suggested, ten times faster",
+    {"mapping": _MAPPING, "spec": {"name": "mine", "zone": "Asia/Shanghai", "interval_ms": 3000}, "pace": 10.0},
+    request_only=True,
+)
 class ReplayRequest(serializers.Serializer):
     mapping = serializers.DictField(child=serializers.CharField())
     spec = SpecSerializer()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ import jars
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+from platform_process import free_port
 
 ARTIFACT = ("org.apache.kafka", "kafka_2.13", "4.3.0")
 USER, PASSWORD = "live", "of-a-test"
@@ -38,17 +38,12 @@ log.cleaner.dedupe.buffer.size=8388608
 """
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        return door.getsockname()[1]
-
-
 class Broker:
     """One node that is broker and controller; ``servers`` needs no password, ``sasl_servers`` needs one."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.classpath = folder, jars.classpath(*ARTIFACT)
-        ports = {name: _free_port() for name in ("port", "sasl", "controller")}
+        ports = {name: free_port() for name in ("port", "sasl", "controller")}
         self.servers, self.sasl_servers = (f"127.0.0.1:{ports[name]}" for name in ("port", "sasl"))
         self.settings = folder / "server.properties"
         self.settings.write_text(_SETTINGS.format(folder=folder, user=USER, password=PASSWORD, **ports))

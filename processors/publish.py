@@ -10,7 +10,9 @@ from __future__ import annotations
 import io
 import json
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -26,6 +28,7 @@ from processors.kafka import connection, describe
 log = structlog.get_logger()
 Format = Literal["json", "csv", "snapshot_csv", "snapshot_arrow", "snapshot_parquet"]
 PATIENCE_S = 2.0  # of one call to the brokers
+HUNG_S = 10.0  # a call that has not come back by then never will
 _PASSING = (  # errors that waiting mends, beside those that transactions call retriable
     "_TIMED_OUT",
     "_TRANSPORT",
@@ -55,17 +58,22 @@ class Publisher:
     fence each other off. Raises ``KafkaException`` for what waiting does not mend, ``Stopped`` when told to."""
 
     def __init__(self, name: str, topic: str, stopping: threading.Event) -> None:
-        self.topic, self.stopping = topic, stopping
-        self._producer = Producer(
+        self.name, self.topic, self.stopping = name, topic, stopping
+        self._group = Consumer({**connection(), "group.id": f"live-stock.publish.{name}", "enable.auto.commit": False})
+        self._producer = self._begin()
+
+    def _begin(self) -> Producer:
+        """Return a producer that has fenced off all before it, and aborted what they left open."""
+        producer = Producer(
             {
                 **connection(),
-                "transactional.id": f"live-stock.{name}.{topic}",
+                "transactional.id": f"live-stock.{self.name}.{self.topic}",
                 "linger.ms": 5,
                 "compression.type": "lz4",
             }
         )
-        self._group = Consumer({**connection(), "group.id": f"live-stock.publish.{name}", "enable.auto.commit": False})
-        self._patiently(lambda: self._producer.init_transactions(PATIENCE_S))
+        self._patiently(lambda: producer.init_transactions(PATIENCE_S))
+        return producer
 
     def position(self) -> int | None:
         """Return the number of the last snapshot that is on the topic, None if nothing was ever published."""
@@ -82,16 +90,11 @@ class Publisher:
 
     def _sent(self, outgoing: Outgoing) -> bool:
         """Try once; False if the transaction had to be given up."""
-        place = [TopicPartition(self.topic, 0, outgoing.seq)]
         try:
             self._producer.begin_transaction()
             for key, value in outgoing.messages:
                 self._produce(key, value, outgoing.headers)
-            self._patiently(
-                lambda: self._producer.send_offsets_to_transaction(
-                    place, self._group.consumer_group_metadata(), PATIENCE_S
-                )
-            )
+            self._send_position(outgoing.seq)
             self._patiently(lambda: self._producer.commit_transaction(PATIENCE_S))
         except KafkaException as error:
             if not error.args[0].txn_requires_abort():
@@ -99,7 +102,22 @@ class Publisher:
             log.warning("kafka", topic=self.topic, error=describe(error.args[0]))
             self._patiently(lambda: self._producer.abort_transaction(PATIENCE_S))
             return False
+        except TimeoutError:
+            self._producer = self._begin()
+            return False
         return True
+
+    def _send_position(self, seq: int) -> None:
+        """Make the position part of the transaction. Raises ``TimeoutError`` if librdkafka hangs: once the group's
+        coordinator was away, it may never come back from this call, whatever time it was given (librdkafka #5456).
+        The thread is left to it."""
+        producer, position = self._producer, [TopicPartition(self.topic, 0, seq)]
+        metadata = self._group.consumer_group_metadata()
+        self._patiently(
+            lambda: _in_thread(
+                lambda: producer.send_offsets_to_transaction(position, metadata, PATIENCE_S), self._check, HUNG_S
+            )
+        )
 
     def _produce(self, key: bytes, value: bytes, headers: dict[str, str | bytes | None]) -> None:
         while True:
@@ -125,6 +143,25 @@ class Publisher:
     def _check(self) -> None:
         if self.stopping.wait(0.05):
             raise Stopped
+
+
+def _in_thread(call: Callable[[], object], meanwhile: Callable[[], None], seconds: float) -> None:
+    """Call in a thread; raises what it raises, what ``meanwhile`` raises, or ``TimeoutError`` after ``seconds``."""
+    outcome: Future[object] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(call())
+        except Exception as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="kafka", daemon=True).start()
+    end = time.monotonic() + seconds
+    while not wait([outcome], 0.2).done:
+        meanwhile()
+        if time.monotonic() > end:
+            raise TimeoutError
+    outcome.result()
 
 
 def snapshots(published: Iterable[tuple[Header, pa.Table]], kind: Format, zone: str) -> Iterable[Outgoing]:

@@ -1,6 +1,7 @@
 """Snapshots in Redis: append one, wait for the next, read a slice again.
 
-Two streams per feed. ``feed:<name>`` holds the slices as Arrow IPC with LZ4 under the explicit id ``<seq>-<slice>``,
+Two streams per feed. ``feed:<name>`` holds the slices as Arrow IPC with LZ4 under the explicit id ``<seq>-<slice>``
+(and, of a feed that keeps them, the ticks that a snapshot was made of under the id behind its last slice's),
 ``feed:<name>:headers`` announces each snapshot by its header under ``<seq>-0``, so that nobody reads a whole snapshot
 just to learn that it is there. Both are written in one MULTI and are trimmed together, by bytes.
 """
@@ -79,8 +80,9 @@ class Bus:
         """Publish what the feed's numbers mean, and which recording they come from."""
         self.client.mset({f"{self._slices}:spec": spec.to_json(), f"{self._slices}:source": source})
 
-    def append(self, header: Header, slices: Sequence[pa.RecordBatch]) -> Header:
+    def append(self, header: Header, slices: Sequence[pa.RecordBatch], raw: pa.RecordBatch | None = None) -> Header:
         """Publish a snapshot and return its header with ``seq``, ``published_ms`` and ``size_bytes`` filled in.
+        ``raw`` are the ticks that it was made of, of a feed that keeps them.
 
         ``seq`` is the publishing time in ms, forced to rise above what is on the bus. All slices and the header
         appear at once. Safe to call again after an error only when ``last()`` shows that nothing was written.
@@ -88,7 +90,7 @@ class Bus:
         if len(slices) != header.slices:
             raise ValueError(f"snapshot of {self.feed} has {len(slices)} slices, its header says {header.slices}")
         held = self._known()
-        blobs = [encode(part) for part in slices]
+        blobs = [encode(part) for part in (*slices, *([] if raw is None else [raw]))]
         now_ms = self._clock()
         seq = max(now_ms, held[-1][0] + 1) if held else now_ms
         header = replace(header, seq=seq, published_ms=now_ms, size_bytes=sum(map(len, blobs)))
@@ -170,7 +172,8 @@ class Bus:
         return Header.from_json(answer[0][1][0][1][b"h"]) if answer else None
 
     def read(self, number: int, seqs: Sequence[int]) -> list[pa.RecordBatch | None]:
-        """Return slice ``number`` of each snapshot, None for one that is no longer on the bus."""
+        """Return slice ``number`` of each snapshot, None for one that is no longer on the bus. Behind the last slice's
+        number are the ticks, None where the feed does not keep them."""
         with self.client.pipeline(transaction=False) as pipe:
             for seq in seqs:
                 pipe.xrange(self._slices, f"{seq}-{number}", f"{seq}-{number}")

@@ -199,9 +199,9 @@ class StreamProcessor(Processor, Generic[State]):
 
     from_oldest: ClassVar[bool] = False  # a first attempt begins with the oldest snapshot on the bus
 
-    def sink(self, params: Any, spec: FeedSpec, context: Context) -> Sink | None:
-        """Return where snapshots go beside the results, if they do. Called once per attempt, in the runner."""
-        return None
+    def sinks(self, params: Any, spec: FeedSpec, context: Context) -> list[Sink]:
+        """Return where snapshots go beside the results. Called once per attempt, in the runner."""
+        return []
 
 
 class BatchProcessor(Processor):

@@ -83,6 +83,9 @@ class Publisher:
         )
         return found[0].offset if found[0].offset >= 0 else None
 
+    def close(self) -> None:
+        self._group.close()
+
     def send(self, outgoing: Outgoing) -> None:
         """Publish; returns once the brokers have all of it, or have it not and never will and it was sent anew."""
         while not self._sent(outgoing):

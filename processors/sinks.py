@@ -17,8 +17,8 @@ _WAIT_S = 0.25
 class Sinks:
     """``meanwhile`` is called again and again while a sink takes nothing."""
 
-    def __init__(self, sinks: Sequence[Sink | None], context: Context, meanwhile: Callable[[], None]):
-        self._sinks = [sink for sink in sinks if sink is not None]
+    def __init__(self, sinks: Sequence[Sink], context: Context, meanwhile: Callable[[], None]):
+        self._sinks = sinks
         self._context, self._meanwhile = context, meanwhile
         self._failing = ""
 

@@ -13,7 +13,8 @@ class FeedSpec:
 
     ``calendar`` is a name of exchange_calendars (``XSHG``, ``XNYS`` …) or ``24/7`` for a market that never closes.
     ``volume_unit`` and ``volume_mode`` say what the source delivers; on the bus volume is always shares per interval.
-    ``type_meaning`` is ``trade_sign`` (an exchange's flag or the quote rule) or ``change_sign``.
+    ``type_meaning`` is ``trade_sign`` (an exchange's flag or the quote rule) or ``change_sign``. With ``keep_raw`` the
+    ticks that a snapshot was made of are on the bus beside it.
     """
 
     name: str
@@ -30,6 +31,7 @@ class FeedSpec:
     grace_ms: int = 500
     carry_limit_s: int = 300
     max_bytes: int = 256 * 2**20
+    keep_raw: bool = False
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)

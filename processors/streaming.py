@@ -125,8 +125,8 @@ class Engine:
         self.path, self.processor, self.spec = path, processor, spec
         self.context, self.outlets = context, outlets
         self.fold = Fold(processor, params, spec)
-        keep = context.keep() if context.keep else None
-        self.sinks = Sinks([processor.sink(params, spec, context), keep], context, self._still_here)
+        keep = [context.keep()] if context.keep else []
+        self.sinks = Sinks([*processor.sinks(params, spec, context), *keep], context, self._still_here)
         self._durable_seq = 0  # of the newest snapshot that need not be read again
         self.client = connect(context.redis_url)
         self.bus = Bus(self.client, spec.name)

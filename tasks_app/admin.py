@@ -53,7 +53,7 @@ class TaskAdmin(ReadOnly):
     actions = ["start_tasks", "stop_tasks", "retry_tasks", "retry_tasks_fresh"]
     fieldsets = [
         (None, {"fields": ("processor", "feed", "state", "attempt", "reason", "told", "log_files")}),
-        ("Order", {"fields": ("params", "on_loss", "created_by", "created_at")}),
+        ("Order", {"fields": ("params", "on_loss", "keep", "created_by", "created_at")}),
         (
             "Times",
             {"fields": ("queued_at", "started_at", "running_at", "ended_at", "stop_requested_by", "stop_reason")},

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
+from processors.history.results import ResultArchive
 from processors.history.store import EARLIEST_MS, LATEST_MS, History, HistoryError, UnknownFeed
 from processors.snapshot import FeedSpec
 
@@ -57,8 +58,27 @@ def read(
     all, iterating for one. Raises HistoryError for a feed, moment or column that can't be.
     """
     store = default()
-    begin, until = between(described(store, feed), start, end)
+    begin, until = between(described(store, feed).zone, start, end)
     return store.read(feed, begin, until, codes, columns)
+
+
+def results(
+    task: int, start: Moment | None = None, end: Moment | None = None, zone: str = "UTC"
+) -> pa.RecordBatchReader:
+    """Return what a task that keeps its results said of each stock: a row per stock and snapshot with its cluster,
+    forecast, median, bands …, for ``start`` ≤ time of the snapshot < ``end``.
+
+    Moments are as in ``read``, local to ``zone``.
+    """
+    return archive().stocks(task, *between(zone, start, end))
+
+
+def archive() -> ResultArchive:
+    """Return the kept results of all tasks, as the settings have them."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "platform_site.settings")
+    from django.conf import settings
+
+    return ResultArchive(settings.RESULTS_DIR)
 
 
 def described(store: History, feed: str) -> FeedSpec:
@@ -69,10 +89,10 @@ def described(store: History, feed: str) -> FeedSpec:
     return spec
 
 
-def between(spec: FeedSpec, start: Moment | None, end: Moment | None) -> tuple[int, int]:
+def between(zone: str, start: Moment | None, end: Moment | None) -> tuple[int, int]:
     """Return a range in ms UTC; None is open."""
-    low = EARLIEST_MS if start is None else moment_ms(start, spec.zone)
-    return low, LATEST_MS if end is None else moment_ms(end, spec.zone)
+    low = EARLIEST_MS if start is None else moment_ms(start, zone)
+    return low, LATEST_MS if end is None else moment_ms(end, zone)
 
 
 def moment_ms(moment: Moment, zone: str) -> int:

@@ -201,6 +201,7 @@ class Task(Strict):
     code_hash: str = Field(description="Of the code that its newest attempt ran; empty before one did")
     memory_mb: int = Field(description="Heap of its JVM, if it has one")
     on_loss: Literal["resume", "end"] = Field(description="What follows when its process or worker dies")
+    keep: bool = Field(description="Whether its results are kept, to be looked at later")
     queue: Queue | None = Field(description="Where it stands while it waits for a free slot")
     stalled: bool = Field(description="Alive, but no batch although snapshots wait")
 

@@ -65,6 +65,9 @@ class Feed(models.Model):
     grace_ms = models.PositiveIntegerField(default=500)
     carry_limit_s = models.PositiveIntegerField(default=300)
     max_bytes = models.PositiveBigIntegerField(default=256 * 2**20, help_text="Bound of its snapshots on the bus")
+    keep_raw = models.BooleanField(
+        default=False, help_text="Ticks go to the history as well, beside the snapshots made of them, by db_store"
+    )
     keep_days = models.PositiveIntegerField(
         null=True, blank=True, help_text="Days of its history to keep, the newest counted; all when empty"
     )
@@ -90,6 +93,7 @@ class Task(models.Model):
         max_length=6, default="resume", choices=[("resume", "go on with a new attempt"), ("end", "stay ended")]
     )
     memory_mb = models.PositiveIntegerField(default=768, help_text="Heap of the attempt's JVM, if it has one")
+    keep = models.BooleanField(default=False, help_text="Its results are kept, to be looked at and judged later")
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )

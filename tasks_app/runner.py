@@ -28,7 +28,7 @@ from processors.snapshot import FeedSpec, Header
 
 if TYPE_CHECKING:
     from processors.bus import Bus
-    from processors.contract import Context, Processor
+    from processors.contract import Context, Processor, Sink
     from processors.history.store import History
 
 _TRACEBACK_CHARS = 4_000
@@ -187,7 +187,7 @@ def main() -> None:
 def _context(order: dict[str, Any]) -> Context:
     from processors.contract import Context
 
-    return Context(
+    context = Context(
         task=order["task"],
         attempt=order["attempt"],
         token=order["token"],
@@ -197,12 +197,22 @@ def _context(order: dict[str, Any]) -> Context:
         memory_mb=order["memory_mb"],
         history=lambda: _history(order["history"]),
     )
+    if order["keep"]:
+        context.keep = lambda: _results(order["keep"], context)
+    return context
 
 
 def _history(order: dict[str, Any]) -> History:
     from tasks_app.history import open_history
 
     return open_history(order)
+
+
+def _results(directory: str, context: Context) -> Sink:
+    from processors.history.results import ResultArchive
+    from processors.history.sink import ResultSink
+
+    return ResultSink(ResultArchive(Path(directory)), context.task, context.progress)
 
 
 class _Unfailing:

@@ -111,14 +111,16 @@ def create(
     start: bool = True,
     memory_mb: int | None = None,
     on_loss: str = "resume",
+    keep: bool = False,
 ) -> Task:
     """Create a task of a processor by its name, on a feed by its name, and start it if asked to.
 
-    ``memory_mb`` is the heap of its JVM, that of the settings when None. Raises Invalid for an unknown name, parameters
-    that do not fit the processor's schema or memory out of bounds, Conflict for a feed that has a live task; then there
-    is no task.
+    ``memory_mb`` is the heap of its JVM, that of the settings when None; with ``keep`` its results are kept.
+    Raises Invalid for an unknown name, parameters that do not fit the processor's schema or memory out of bounds,
+    Conflict for a feed that has a live task; then there is no task.
     """
-    asked: dict[str, Any] = {"params": params, "start": start, "memory_mb": memory_mb, "on_loss": on_loss}
+    asked: dict[str, Any] = {"params": params, "start": start, "memory_mb": memory_mb}
+    asked |= {"on_loss": on_loss, "keep": keep}
     with _refusals_written("create", processor, user):
         task = _create(processor=processor, feed=feed, user=user, **asked)
     if user is not None:
@@ -135,12 +137,15 @@ def _create(
     start: bool,
     memory_mb: int | None = None,
     on_loss: str = "resume",
+    keep: bool = False,
 ) -> Task:
     chosen = Processor.objects.filter(name=processor, enabled=True).first()
     if chosen is None:
         raise Invalid({"processor": [f"{processor!r} is not a registered processor"]})
     source = _feed(chosen, feed)
     full = validate(chosen, params)
+    if keep and chosen.kind != "stream":
+        raise Invalid({"keep": [f"true: a {chosen.kind} has no results that could be kept; expected false"]})
     with transaction.atomic():
         task = Task.objects.create(
             processor=chosen,
@@ -150,6 +155,7 @@ def _create(
             created_by=user,
             memory_mb=_memory(memory_mb),
             on_loss=on_loss,
+            keep=keep,
         )
         lifecycle.note(task, "created", actor=actor_name(user))
         return _start(task, user) if start else task

@@ -225,6 +225,7 @@ class Supervisor:
             "result_bytes": settings.RESULT_BYTES,
             "catch_up": CATCH_UP,
             "history": settings.HISTORY,
+            "keep": str(settings.RESULTS_DIR) if task.keep else None,
         }
 
     # ---- what comes in

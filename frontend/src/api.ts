@@ -1,5 +1,5 @@
 import type { JsonSchema } from './lib/schemaForm'
-import type { Item, Kind, Task } from './live/messages'
+import type { Item, Kind, Numbers, Task } from './live/messages'
 
 export interface User {
   name: string
@@ -315,6 +315,20 @@ export interface HistoryRange {
   as?: string
 }
 
+/** What is kept of a task's results on a day of UTC. */
+export interface KeptDay {
+  day: string
+  results: number
+  first: number
+  last: number
+  size_bytes: number
+}
+
+export interface KeptPage {
+  results: { seq: number; numbers: Numbers }[]
+  next: number | null
+}
+
 export interface NewRun {
   processor: string
   feed: string | null
@@ -324,6 +338,8 @@ export interface NewRun {
   memory_mb?: number | null
   /** What follows when its process or worker dies. */
   on_loss?: Task['on_loss']
+  /** Whether its results are kept, to be looked at later. */
+  keep?: boolean
 }
 
 export const api = {
@@ -370,5 +386,10 @@ export const api = {
   historyBars: (feed: string, range: HistoryRange) =>
     call<HistoryPage>('GET', `history/feeds/${feed}/bars?${query({ ...range })}`),
   historyUrl: (feed: string, range: HistoryRange) => `/api/history/feeds/${feed}/rows?${query({ ...range })}`,
+  keptDays: (task: number) => call<KeptDay[]>('GET', `tasks/${task}/kept/days`),
+  kept: (task: number, range: { start: number; end: number; limit: number }) =>
+    call<KeptPage>('GET', `tasks/${task}/kept?${query(range)}`),
+  keptUrl: (task: number, range: { start: number; end: number; as: string }) =>
+    `/api/tasks/${task}/kept?${query(range)}`,
   audit: (filter: AuditFilter) => call<Page<AuditRecord>>('GET', `audit?${query({ ...filter })}`),
 }

@@ -8,6 +8,12 @@ export const router = createRouter({
     { path: '/', name: 'live', component: () => import('./pages/LivePage.vue'), meta: { title: 'Live' } },
     { path: '/runs', name: 'runs', component: () => import('./pages/RunsPage.vue'), meta: { title: 'Runs' } },
     {
+      path: '/runs/:id(\\d+)/kept',
+      name: 'kept',
+      component: () => import('./pages/KeptPage.vue'),
+      meta: { title: 'Kept results' },
+    },
+    {
       path: '/feeds',
       name: 'feeds',
       component: () => import('./pages/FeedsPage.vue'),

@@ -20,7 +20,8 @@ from processors.feeds.watermark import NEVER, Watermark
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A closed interval (time − interval, time]. ``received`` of the ``expected`` stocks have a real row in it."""
+    """A closed interval (time − interval, time]. ``received`` of the ``expected`` stocks have a real row in it; ``raw``
+    are its ticks in order of (code, time), of a feed that keeps them."""
 
     time: int
     session: str
@@ -28,6 +29,7 @@ class Snapshot:
     expected: int
     received: int
     slices: list[pa.RecordBatch]
+    raw: pa.RecordBatch | None = None
 
 
 class Assembler:
@@ -134,13 +136,15 @@ class Assembler:
         ticks = self._until(end)
         if self._layout.quotes is None:
             self._layout.quotes = "bid" in ticks
-        rows = intervals.unique(intervals.by_code(ticks), self.tally, self._describe)
+        different = intervals.without_duplicates(intervals.by_code(ticks), self.tally, self._describe)
+        rows = intervals.newest(different, self.tally, self._describe)
         if self._counters is not None:
             rows = self._counters.differences(rows, len(self.codebook), self.tally, self._describe)
         slices, expected = self._layout.snapshot(end, intervals.fold(rows))
         session, trading = self.sessions.at(end)
         received = len(intervals.group_starts(rows["code"]))
-        return Snapshot(end, session, trading, expected, received, slices)
+        raw = _raw(different, self.codebook) if self.spec.keep_raw else None
+        return Snapshot(end, session, trading, expected, received, slices, raw)
 
     def _until(self, end: int) -> Columns:
         """Take the waiting ticks up to ``end``, ordered by (time, arrival)."""
@@ -155,6 +159,12 @@ class Assembler:
 
     def _describe(self, code: int, time: int) -> str:
         return f"{self.codebook.codes[code]} at {np.datetime64(int(time), 'ms')}Z"
+
+
+def _raw(ticks: Columns, codebook: Codebook) -> pa.RecordBatch:
+    """Return ticks as they go to the bus: their code in words, everything else as it came."""
+    columns = {name: pa.array(values) for name, values in ticks.items() if name != "code"}
+    return pa.RecordBatch.from_pydict({"code": codebook.texts(ticks["code"]), **columns})
 
 
 def _joined(parts: list[Columns]) -> Columns:

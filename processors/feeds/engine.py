@@ -151,7 +151,7 @@ class Engine:
         while self.outbox.full and not self.context.stopping.is_set():
             self.outbox.flush()
             self.context.stopping.wait(0.02)
-        self.outbox.put(header, snapshot.slices)
+        self.outbox.put(header, snapshot.slices, snapshot.raw)
         self.facts.update(run=header.run, last_time=header.time, pace=header.pace, expected=header.expected)
         self.tell()
 

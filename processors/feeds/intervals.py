@@ -23,23 +23,35 @@ def by_code(ticks: Columns) -> Columns:
     return ticks if np.all(code[1:] > code[:-1]) else take(ticks, np.argsort(code, kind="stable"))
 
 
-def unique(ticks: Columns, tally: Tally, describe: Describe) -> Columns:
-    """Keep the last received of rows with the same (code, time), from ``by_code``'s order.
-
-    Counts an equal one as rejected (``duplicate``), one that says something else as ``replaced``.
-    """
-    code, time = ticks["code"], ticks["time"]
-    again = (code[1:] == code[:-1]) & (time[1:] == time[:-1])
-    if not again.any():
-        return ticks
-    older = np.flatnonzero(again)
-    same = np.ones(len(older), dtype=bool)
+def without_duplicates(ticks: Columns, tally: Tally, describe: Describe) -> Columns:
+    """Drop rows that the next row, in ``by_code``'s order, says again; count them as rejected."""
+    older = _followed(ticks)
     for values in ticks.values():
         one, other = values[older], values[older + 1]
-        same &= (one == other) | (np.isnan(one) & np.isnan(other))
-    tally.reject("duplicate", older[same], lambda row: describe(code[row], time[row]))
-    tally.note("replaced", older[~same], lambda row: describe(code[row], time[row]))
-    return take(ticks, np.append(~again, True))
+        older = older[(one == other) | (np.isnan(one) & np.isnan(other))]
+    tally.reject("duplicate", older, lambda row: describe(ticks["code"][row], ticks["time"][row]))
+    return _without(ticks, older)
+
+
+def newest(ticks: Columns, tally: Tally, describe: Describe) -> Columns:
+    """Keep the last received of rows with the same (code, time), in ``by_code``'s order; count the others."""
+    older = _followed(ticks)
+    tally.note("replaced", older, lambda row: describe(ticks["code"][row], ticks["time"][row]))
+    return _without(ticks, older)
+
+
+def _followed(ticks: Columns) -> np.ndarray:
+    """Return the numbers of the rows whose next row is of the same code and time."""
+    code, time = ticks["code"], ticks["time"]
+    return np.flatnonzero((code[1:] == code[:-1]) & (time[1:] == time[:-1]))
+
+
+def _without(ticks: Columns, rows: np.ndarray) -> Columns:
+    if not len(rows):
+        return ticks
+    kept = np.ones(len(ticks["code"]), dtype=bool)
+    kept[rows] = False
+    return take(ticks, kept)
 
 
 def group_starts(code: np.ndarray) -> np.ndarray:

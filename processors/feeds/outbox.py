@@ -25,7 +25,7 @@ class Outbox:
     def __init__(self, bus: Bus, held_bytes: int = HELD_BYTES) -> None:
         self.bus, self.held_bytes = bus, held_bytes
         self.published: deque[Header] = deque()  # since the caller last emptied it
-        self._queue: deque[tuple[Header, Sequence[pa.RecordBatch]]] = deque()
+        self._queue: deque[tuple[Header, Sequence[pa.RecordBatch], pa.RecordBatch | None]] = deque()
         self._bytes = 0
         self._failing = False
         self._next_try = 0.0
@@ -37,9 +37,9 @@ class Outbox:
     def full(self) -> bool:
         return self._bytes >= self.held_bytes
 
-    def put(self, header: Header, slices: Sequence[pa.RecordBatch]) -> None:
-        self._queue.append((header, slices))
-        self._bytes += sum(part.nbytes for part in slices)
+    def put(self, header: Header, slices: Sequence[pa.RecordBatch], raw: pa.RecordBatch | None = None) -> None:
+        self._queue.append((header, slices, raw))
+        self._bytes += _size(slices, raw)
         self.flush()
 
     def flush(self) -> None:
@@ -65,9 +65,13 @@ class Outbox:
         self._failing = False
 
     def _sent(self, header: Header) -> None:
-        _, slices = self._queue.popleft()
-        self._bytes -= sum(part.nbytes for part in slices)
+        _, slices, raw = self._queue.popleft()
+        self._bytes -= _size(slices, raw)
         self.published.append(header)
+
+
+def _size(slices: Sequence[pa.RecordBatch], raw: pa.RecordBatch | None) -> int:
+    return sum(part.nbytes for part in slices) + (raw.nbytes if raw is not None else 0)
 
 
 def _same(one: Header, other: Header) -> bool:

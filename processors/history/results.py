@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import secrets
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from processors.durable import writing
@@ -38,11 +40,23 @@ class KeptResult:
     stocks: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class KeptDay:
+    """What is kept of a task on a day of UTC; ``first`` and ``last`` are times of snapshots in ms UTC."""
+
+    day: str
+    results: int
+    first: int
+    last: int
+    size_bytes: int
+
+
 class ResultArchive:
     """The kept results below a directory; days are those of UTC. Any number of processes may read and write."""
 
     def __init__(self, root: Path):
         self.root = root
+        self._known: tuple[Path, dict[str, set[int]]] | None = None  # the day last written to: file → numbers in it
 
     def append(self, task: int, results: Sequence[KeptResult]) -> int:
         """Keep results of a task; return how many were new. What is returned of is durable."""
@@ -65,27 +79,60 @@ class ResultArchive:
     ) -> Iterator[KeptResult]:
         """Yield the results of snapshots with ``start`` ≤ time < ``end`` and a number above ``after``, in the order of
         their numbers."""
-        low, high = local_day(max(start, EARLIEST_MS), "UTC"), local_day(min(end, LATEST_MS) - 1, "UTC")
-        days = [day for day in self.days(task) if low <= day <= high]
-        files = [path for day in days for path in (self.root / str(task) / day).glob("*.parquet")]
-        for path in sorted(files, key=lambda each: each.name):  # a name begins with the first number in it
+        for path in self._files(task, start, end):
             with told():
                 file = pq.ParquetFile(path)
-                names = [name for name in file.schema_arrow.names if stocks or not name.startswith(_STOCK)]
+                names = [name for name in file.schema_arrow.names if stocks or not _is_stock(name)]
                 found = file.read(columns=names)
             yield from (each for each in _results(found) if start <= each.time < end and each.seq > after)
 
-    def days(self, task: int) -> list[str]:
-        """Return the days of which results are kept, YYYY-MM-DD in UTC."""
-        return sorted(path.name for path in (self.root / str(task)).glob("????-??-??"))
+    def stocks(self, task: int, start: int = EARLIEST_MS, end: int = LATEST_MS) -> pa.RecordBatchReader:
+        """Return a row per stock of each result of a range: ``time`` and ``seq`` of the snapshot, then its columns."""
+        types: dict[str, pa.DataType] = {}
+        for path in self._files(task, start, end):
+            with told():
+                fields = pq.read_schema(path)
+            types |= {each.name.removeprefix(_STOCK): each.type.value_type for each in fields if _is_stock(each.name)}
+        schema = pa.schema([("time", MOMENT), ("seq", pa.int64()), *types.items()])
+        batches = (_stock_rows(each, schema) for each in self.read(task, start, end) if each.stocks)
+        return pa.RecordBatchReader.from_batches(schema, batches)
+
+    def days(self, task: int) -> list[KeptDay]:
+        """Return what is kept of each day, oldest first."""
+        found = sorted((self.root / str(task)).glob("????-??-??"))
+        with told():
+            return [_summary(path) for path in found if any(path.glob("*.parquet"))]
 
     def tasks(self) -> list[int]:
         return sorted(int(path.name) for path in self.root.glob("[0-9]*") if path.name.isdecimal())
 
+    def delete_before(self, task: int, day: str) -> int:
+        """Delete the days before ``day`` (YYYY-MM-DD in UTC); return how many."""
+        with self._locked(task) as directory:
+            old = [path for path in directory.glob("????-??-??") if path.name < day]
+            for path in old:
+                shutil.rmtree(path)
+        return len(old)
+
+    def _files(self, task: int, start: int, end: int) -> list[Path]:
+        """Return the files that may hold results of a range, in the order of their numbers."""
+        if start >= end:
+            return []
+        low, high = local_day(max(start, EARLIEST_MS), "UTC"), local_day(min(end, LATEST_MS) - 1, "UTC")
+        found = (self.root / str(task)).glob("????-??-??/*.parquet")
+        between = (path for path in found if low <= path.parent.name <= high)
+        return sorted(between, key=lambda path: path.name)  # a name begins with the first number in it
+
     def _numbers_of(self, directory: Path) -> set[int]:
+        """Return the numbers that a day holds; what is known of its files is not read again."""
+        known = self._known[1] if self._known is not None and self._known[0] == directory else {}
         with told():
-            tables = [pq.read_table(path, columns=["seq"]) for path in directory.glob("*.parquet")]
-        return {seq for found in tables for seq in found.column("seq").to_pylist()}
+            held = {
+                path.name: known.get(path.name) or set(pq.read_table(path, columns=["seq"])["seq"].to_pylist())
+                for path in directory.glob("*.parquet")
+            }
+        self._known = directory, held
+        return set().union(*held.values())
 
     @contextmanager
     def _locked(self, task: int) -> Iterator[Path]:
@@ -115,15 +162,38 @@ def table(results: Sequence[KeptResult]) -> pa.Table:
     return pa.table(columns)
 
 
+def _summary(directory: Path) -> KeptDay:
+    """Return what the files of a day hold."""
+    paths = list(directory.glob("*.parquet"))
+    times = [pq.read_table(path, columns=["time"]).column("time").cast(pa.int64()) for path in paths]
+    return KeptDay(
+        day=directory.name,
+        results=sum(map(len, times)),
+        first=min(pc.min(each).as_py() for each in times),
+        last=max(pc.max(each).as_py() for each in times),
+        size_bytes=sum(path.stat().st_size for path in paths),
+    )
+
+
+def _is_stock(name: str) -> bool:
+    return name.startswith(_STOCK)
+
+
+def _stock_rows(result: KeptResult, schema: pa.Schema) -> pa.RecordBatch:
+    count = len(next(iter(result.stocks.values())))
+    columns = {"time": pa.repeat(pa.scalar(result.time, MOMENT), count), "seq": pa.repeat(result.seq, count)}
+    columns |= result.stocks
+    missing = {field.name: pa.nulls(count, field.type) for field in schema if field.name not in columns}
+    return pa.RecordBatch.from_pydict({**columns, **missing}, schema)
+
+
 def _array(values: Any) -> pa.Array:
     return values if isinstance(values, pa.Array) else pa.array(values)
 
 
 def _results(found: pa.Table) -> Iterator[KeptResult]:
-    times, names = (
-        found.column("time").cast(pa.int64()).to_pylist(),
-        [n for n in found.column_names if n.startswith(_STOCK)],
-    )
+    times = found.column("time").cast(pa.int64()).to_pylist()
+    names = [name for name in found.column_names if _is_stock(name)]
     for at in range(found.num_rows):
         lists = {name.removeprefix(_STOCK): found.column(name)[at].values for name in names}
         yield KeptResult(

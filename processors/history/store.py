@@ -34,7 +34,8 @@ ROWS = pa.schema(
 )
 EARLIEST_MS, LATEST_MS = 0, 7_258_118_400_000  # 1970 to 2200, as the feeds take them
 BATCH_ROWS = 65_536
-_FEED = re.compile(r"[A-Za-z0-9_-]{1,64}")
+RAW = ".raw"  # behind a feed's name: where its ticks are kept, a row each, beside its snapshots
+_FEED = re.compile(r"[A-Za-z0-9_-]{1,64}(\.raw)?")
 
 
 class HistoryError(Exception):
@@ -146,7 +147,9 @@ class History(ABC):
 def feed_name(name: str) -> str:
     """Return the name of a feed; raise HistoryError for what is none, and could be a path."""
     if not _FEED.fullmatch(name):
-        raise HistoryError(f"feed {name[:80]!r}: expected letters, digits, - and _, at most 64")
+        raise HistoryError(
+            f"feed {name[:80]!r}: expected letters, digits, - and _, at most 64, and {RAW} for its ticks"
+        )
     return name
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic import Field
 
+from processors.bus import Bus, connect
 from processors.contract import Columns, Context, FeedSpec, Header, Params, Result, Sink, StreamProcessor, Window
 from processors.stream import report
 
@@ -19,7 +20,10 @@ class DbStoreParams(Params):
 
 class DbStore(StreamProcessor[dict[str, Any]]):
     title = "Keep in the history"
-    description = "Writes every snapshot of the feed to the history, once, whatever dies meanwhile."
+    description = (
+        "Writes every snapshot of the feed to the history, and its ticks where the feed keeps them; once, "
+        "whatever dies meanwhile."
+    )
     Params = DbStoreParams
     from_oldest = True
 
@@ -52,7 +56,11 @@ class DbStore(StreamProcessor[dict[str, Any]]):
         }
         return state, Result(numbers)
 
-    def sink(self, params: DbStoreParams, spec: FeedSpec, context: Context) -> Sink:
-        from processors.history.sink import HistorySink
+    def sinks(self, params: DbStoreParams, spec: FeedSpec, context: Context) -> list[Sink]:
+        from processors.history.sink import HistorySink, RawSink
 
-        return HistorySink(context.history(), spec, context.progress, params.gather_s)
+        made: list[Sink] = [HistorySink(context.history(), spec, context.progress, params.gather_s)]
+        if spec.keep_raw:
+            bus = Bus(connect(context.redis_url), spec.name)
+            made.append(RawSink(context.history(), spec, bus, context.progress, params.gather_s))
+        return made

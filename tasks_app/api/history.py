@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from asgiref.sync import sync_to_async
 from django.http import HttpResponseBase, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
@@ -32,7 +33,7 @@ _RANGE = [
     OpenApiParameter("as", str, enum=["json", *FORMATS], description="json in pages; else a file of all, streamed"),
     OpenApiParameter("limit", int, description=f"json: rows, about, 1 to {_MOST}; {_LIMIT} unless told"),
 ]
-_FILES = {
+FILES = {
     (200, kind.media_type): OpenApiResponse(OpenApiTypes.BINARY, description="as the whole range")
     for kind in FORMATS.values()
 }
@@ -59,7 +60,7 @@ class RowsView(APIView):
     @extend_schema(
         operation_id="history_rows",
         parameters=[*_RANGE, OpenApiParameter("columns", str, description="comma between; all unless told")],
-        responses={(200, "application/json"): shapes.HistoryPage, **_FILES},
+        responses={(200, "application/json"): shapes.HistoryPage, **FILES},
     )
     def get(self, request: Request, name: str) -> HttpResponseBase:
         """Rows of a feed's snapshots, in order of snapshot, then code.
@@ -69,7 +70,8 @@ class RowsView(APIView):
         asked = _Asked(request, name)
         columns = columns_of(asked.listed("columns"))
         if asked.kind != "json":
-            return _file(asked, asked.store.read(name, asked.start, asked.end, asked.codes, columns), "rows")
+            rows = asked.store.read(name, asked.start, asked.end, asked.codes, columns)
+            return streamed(rows, asked.kind, f"{name}-rows")
         reader = asked.store.read(name, asked.start, asked.end, asked.codes, ["snapshot", *columns])
         return Response(_page(reader, "snapshot", columns, asked.limit))
 
@@ -78,7 +80,7 @@ class BarsView(APIView):
     @extend_schema(
         operation_id="history_bars",
         parameters=[*_RANGE, OpenApiParameter("every", str, enum=list(EVERY_MS), description="1m unless told")],
-        responses={(200, "application/json"): shapes.HistoryPage, **_FILES},
+        responses={(200, "application/json"): shapes.HistoryPage, **FILES},
     )
     def get(self, request: Request, name: str) -> HttpResponseBase:
         """Bars per stock: open, high, low, close, and the sums of volume and amount, for begin < snapshot ≤ end.
@@ -90,7 +92,7 @@ class BarsView(APIView):
         rows = asked.store.read(name, asked.start, asked.end, asked.codes, BAR_COLUMNS)
         reader = pa.RecordBatchReader.from_batches(BARS, bars(rows, every_ms, asked.spec.zone))
         if asked.kind != "json":
-            return _file(asked, reader, "bars")
+            return streamed(reader, asked.kind, f"{name}-bars")
         page = _page(reader, "end", BARS.names, asked.limit)
         if page["next"] is not None:  # a bar begins behind the moment that it begins with
             page["next"] += 1 - every_ms
@@ -105,7 +107,7 @@ class _Asked:
         self.feed = feed
         self.store: History = history.default()
         self.spec: FeedSpec = history.described(self.store, feed)
-        self.start, self.end = history.between(self.spec, self._given.get("start"), self._given.get("end"))
+        self.start, self.end = history.between(self.spec.zone, self._given.get("start"), self._given.get("end"))
         self.codes = self.listed("codes")
         self.kind = self.text("as", "json")
         if self.kind not in ("json", *FORMATS):
@@ -168,13 +170,19 @@ def _page(reader: pa.RecordBatchReader, by: str, columns: list[str], limit: int)
 
 
 def _plain(column: pa.ChunkedArray) -> list[Any]:
-    return (column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column).to_pylist()
+    """Return values as JSON has them: moments in ms, and null for what is no number."""
+    if pa.types.is_timestamp(column.type):
+        return column.cast(pa.int64()).to_pylist()
+    if pa.types.is_floating(column.type):
+        return pc.if_else(pc.is_finite(column), column, None).to_pylist()
+    return column.to_pylist()
 
 
-def _file(asked: _Asked, reader: pa.RecordBatchReader, what: str) -> StreamingHttpResponse:
-    kind = FORMATS[asked.kind]
+def streamed(reader: pa.RecordBatchReader, name: str, file: str) -> StreamingHttpResponse:
+    """Return what a reader gives as a file in the format of that name, sent as it is read."""
+    kind = FORMATS[name]
     answer = StreamingHttpResponse(_aside(encoded(reader, kind)), content_type=kind.media_type)
-    answer["Content-Disposition"] = f'attachment; filename="{asked.feed}-{what}.{kind.suffix}"'
+    answer["Content-Disposition"] = f'attachment; filename="{file}.{kind.suffix}"'
     return answer
 
 

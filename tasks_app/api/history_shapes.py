@@ -68,3 +68,26 @@ class HistoryPage(serializers.Serializer):
     columns = serializers.ListField(child=serializers.CharField())
     rows = serializers.ListField(child=serializers.ListField(), help_text="a list per row; times in ms UTC")
     next = serializers.IntegerField(allow_null=True, help_text="`start` of the next page")
+
+
+_KEPT_DAY = {"day": "2021-12-01", "results": 4741, "first": 1638322203000, "last": 1638342000000, "size_bytes": 8310144}
+
+
+@example("A day of kept results", _KEPT_DAY)
+class KeptDay(serializers.Serializer):
+    day = serializers.CharField(help_text="of UTC")
+    results = serializers.IntegerField()
+    first = serializers.IntegerField(help_text="time of the first snapshot, ms UTC")
+    last = serializers.IntegerField()
+    size_bytes = serializers.IntegerField()
+
+
+class KeptResult(serializers.Serializer):
+    seq = serializers.IntegerField(help_text="number of the snapshot")
+    numbers = serializers.DictField(help_text="as the live result's")
+
+
+@example("A page", {"results": [{"seq": 1795450006000, "numbers": {"run": 1, "index": 57}}], "next": 1795450006000})
+class KeptPage(serializers.Serializer):
+    results = KeptResult(many=True)
+    next = serializers.IntegerField(allow_null=True, help_text="`after` of the next page")

@@ -45,6 +45,7 @@ _TASK = {
     "code_hash": "0d3f0f6b2c9a4e51",
     "memory_mb": 768,
     "on_loss": "resume",
+    "keep": False,
     "queue": None,
     "stalled": False,
 }
@@ -120,7 +121,7 @@ class TaskSerializer(serializers.ModelSerializer):
         fields = [
             "id", "processor", "title", "kind", "feed", "params", "status", "stopping", "attempt", "reason", "error",
             "created_by", "created_at", "queued_at", "started_at", "running_at", "ended_at", "progress", "actions",
-            "live_params", "code_hash", "memory_mb", "on_loss", "queue", "stalled",
+            "live_params", "code_hash", "memory_mb", "on_loss", "keep", "queue", "stalled",
         ]  # fmt: skip
 
     @extend_schema_field(QueueSerializer(allow_null=True))
@@ -340,6 +341,9 @@ class TaskRequest(serializers.Serializer):
     )
     on_loss = serializers.ChoiceField(
         ["resume", "end"], required=False, default="resume", help_text="what follows when its process or worker dies"
+    )
+    keep = serializers.BooleanField(
+        required=False, default=False, help_text="whether the results of a stream are kept, to be looked at later"
     )
 
 

@@ -2,7 +2,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView
 from rest_framework.routers import SimpleRouter
 
-from tasks_app.api import history, original, views
+from tasks_app.api import history, kept, original, views
 from tasks_app.api.uploads import UploadViewSet
 
 router = SimpleRouter(trailing_slash=False)
@@ -19,10 +19,12 @@ api: list[URLPattern | URLResolver] = [
     path("tickets", views.TicketView.as_view()),
     path("schema", SpectacularAPIView.as_view(), name="schema"),
     path("asyncapi", views.AsyncApiView.as_view()),
+    path("tasks/<int:pk>/kept", kept.KeptView.as_view()),
+    path("tasks/<int:pk>/kept/days", kept.KeptDaysView.as_view()),
     path("history/feeds", history.HistoryFeedsView.as_view()),
-    path("history/feeds/<slug:name>/days", history.CoverageView.as_view()),
-    path("history/feeds/<slug:name>/rows", history.RowsView.as_view()),
-    path("history/feeds/<slug:name>/bars", history.BarsView.as_view()),
+    path("history/feeds/<str:name>/days", history.CoverageView.as_view()),
+    path("history/feeds/<str:name>/rows", history.RowsView.as_view()),
+    path("history/feeds/<str:name>/bars", history.BarsView.as_view()),
     path("", include(router.urls)),
 ]
 urlpatterns = [

@@ -279,13 +279,13 @@ class TaskViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gen
     def log(self, request: Request, pk: str) -> HttpResponseBase:
         """The end of an attempt's log, at most 1 MiB, secrets masked."""
         task, asked = self._task(pk), request.query_params
-        attempt = _whole(request, "attempt", 1, 2**31) if "attempt" in asked else None
+        attempt = whole(request, "attempt", 1, 2**31) if "attempt" in asked else None
         if asked.get("download", "false").lower() in ("1", "true"):
             found = logs.read(task.pk, attempt)
             answer = HttpResponse(found.text, content_type="text/plain; charset=utf-8")
             answer["Content-Disposition"] = f'attachment; filename="task-{task.pk}-attempt-{found.attempt}.log"'
             return answer
-        return Response(asdict(logs.read(task.pk, attempt, lines=_whole(request, "tail", 1, 10_000, 200))))
+        return Response(asdict(logs.read(task.pk, attempt, lines=whole(request, "tail", 1, 10_000, 200))))
 
     @extend_schema(
         responses={200: messages.Item, 304: schema.NOT_MODIFIED},
@@ -311,7 +311,7 @@ class TaskViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gen
     @action(detail=True, filterset_class=None)
     def results(self, request: Request, pk: str) -> HttpResponseBase:
         """Results after an id, oldest first; the newest ones without an id."""
-        task, after, limit = self._task(pk), _item_id(request), _whole(request, "limit", 1, 5000, 600)
+        task, after, limit = self._task(pk), _item_id(request), whole(request, "limit", 1, 5000, 600)
         items = results.default().range(task.pk, after=after, limit=limit)
         told = {"items": [item.as_json() for item in items], "last_id": items[-1].id if items else after}
         return _unless_held(request, task, items, told)
@@ -365,7 +365,7 @@ def _unless_held(request: Request, task: Task, items: list[Item], told: dict[str
     return answer
 
 
-def _whole(request: Request, name: str, least: int, most: int, default: int = 0) -> int:
+def whole(request: Request, name: str, least: int, most: int, default: int = 0) -> int:
     text = request.query_params.get(name, str(default))
     if not text.isdecimal() or not least <= int(text) <= most:
         raise services.Invalid({name: [f"{text!r}: expected a whole number from {least} to {most}"]})

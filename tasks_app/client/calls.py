@@ -99,6 +99,18 @@ class HistoryPage(_Told):
     next: int | None
 
 
+class KeptDay(_Told):
+    day: str
+    results: int
+    first: int
+    last: int
+
+
+class KeptResult(_Told):
+    seq: int
+    numbers: dict[str, Any]
+
+
 class Page(_Told, Generic[Row]):
     count: int
     next: str | None
@@ -184,14 +196,33 @@ class Client:
         self, feed: str, path: str | Path, kind: str = "parquet", what: Literal["rows", "bars"] = "rows", **asked: Any
     ) -> None:
         """Write a range to a file as it comes: csv, parquet or arrow."""
-        query = {**_query(asked), "as": kind}
-        with self._http.stream("GET", f"/api/history/feeds/{feed}/{what}", params=query) as answer:
+        self._save(f"history/feeds/{feed}/{what}", path, {**_query(asked), "as": kind})
+
+    def _save(self, call: str, path: str | Path, query: dict[str, Any]) -> None:
+        with self._http.stream("GET", f"/api/{call}", params=query) as answer:
             if not answer.is_success:
                 answer.read()
             checked(answer)
             with Path(path).open("wb") as file:
                 for part in answer.iter_bytes():
                     file.write(part)
+
+    # ---- kept results: ranges are `start` and `end`
+
+    def kept_days(self, task: int) -> list[KeptDay]:
+        return [KeptDay.model_validate(row, extra="allow") for row in self._get(f"tasks/{task}/kept/days").json()]
+
+    def kept(self, task: int, **asked: Any) -> Iterator[KeptResult]:
+        """Yield the kept results of a task, oldest first, page by page."""
+        query: dict[str, Any] | None = asked
+        while query is not None:
+            page = self._get(f"tasks/{task}/kept", **query).json()
+            yield from (KeptResult.model_validate(row) for row in page["results"])
+            query = None if page["next"] is None else {**query, "after": page["next"]}
+
+    def download_kept(self, task: int, path: str | Path, kind: str = "parquet", **asked: Any) -> None:
+        """Write a row per stock and kept result to a file as it comes: csv, parquet or arrow."""
+        self._save(f"tasks/{task}/kept", path, {**asked, "as": kind})
 
     def _pages(self, path: str, asked: dict[str, Any]) -> Iterator[list[Any]]:
         query: dict[str, Any] | None = _query(asked)
@@ -210,12 +241,13 @@ class Client:
         start: bool = True,
         memory_mb: int | None = None,
         on_loss: str = "resume",
+        keep: bool = False,
         key: str | None = None,
         **params: Any,
     ) -> Task:
         """Create a task. With an idempotency key the call may be repeated: the same key gives the same task."""
         body: dict[str, Any] = {"processor": processor, "feed": feed, "params": params, "start": start}
-        body |= {"memory_mb": memory_mb, "on_loss": on_loss}
+        body |= {"memory_mb": memory_mb, "on_loss": on_loss, "keep": keep}
         return self._post("tasks", body, {"Idempotency-Key": key} if key else {})
 
     def reload_processors(self) -> list[str]:

@@ -9,11 +9,24 @@ import postgres_server
 import pytest
 from platform_process import Platform, running
 
+_shared: list[Platform] = []
+
 
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     with running(tmp_path_factory.mktemp("platform")) as found:
+        _shared.append(found)
         yield found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left_running() -> Iterator[None]:
+    """What a module started on the common platform would take the machine's time from all that follow."""
+    yield
+    for found in _shared:
+        for task in found.http.get("/api/tasks", params={"page_size": 500}).json()["results"]:
+            if "stop" in task["actions"]:
+                found.ask(task["id"], "stop")
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from typing import Any
 
 import mongo_server
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from mongo_history_access import opened
 from platform_process import Platform, running, wait_for
@@ -19,7 +21,9 @@ from test_life import simulate
 from processors.bus import Bus
 from processors.history.parquet import ParquetHistory
 from processors.history.rows import batch_columns, kept
-from processors.history.store import History, Kept
+from processors.history.sink import raw_kept
+from processors.history.store import RAW, History, Kept
+from tasks_app.client import Client, Problem
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -47,6 +51,13 @@ def on_the_bus(platform: Platform, feed: str) -> list[Kept]:
         kept(header, [batch_columns(part) for part in slices if part is not None])
         for header, *slices in zip(headers, *parts, strict=True)
     ]
+
+
+def ticks_on_the_bus(platform: Platform, feed: str) -> list[Kept]:
+    bus = Bus(platform.results.client, feed)
+    headers = bus.headers(0)
+    ticks = bus.read(headers[0].slices, [header.seq for header in headers])
+    return [raw_kept(header, found) for header, found in zip(headers, ticks, strict=True) if found is not None]
 
 
 def rows_of(snapshots: list[Kept]) -> pa.Table:
@@ -99,7 +110,7 @@ def test_no_row_is_lost_or_doubled_when_the_task_is_killed_and_redis_restarts(
     kept_in: tuple[Platform, History],
 ) -> None:
     platform, history = kept_in
-    feed = simulate(platform, "kept")
+    feed = simulate(platform, "kept", keep_raw=True)
     task = platform.create("db_store", "kept", gather_s=1.0)
     platform.reaches(task, "Running")
     wait_for("the feed known", lambda: history.spec("kept"), 60)
@@ -117,6 +128,37 @@ def test_no_row_is_lost_or_doubled_when_the_task_is_killed_and_redis_restarts(
     platform.reaches(task, "Running", attempt=3)
     snapshots = ends_stored(platform, history, "kept", None, task)
     holds_everything(history, "kept", snapshots)
+    holds_everything(history, f"kept{RAW}", ticks_on_the_bus(platform, "kept"))
+
+
+def test_a_task_that_keeps_its_results_has_each_once_although_it_was_killed(own_platform: Platform) -> None:
+    platform = own_platform
+    feed = simulate(platform, "told")
+    refused = platform.http.post("/api/tasks", json={"processor": "simulator", "feed": "told", "keep": True})
+    assert refused.status_code == 422 and "feed has no results" in refused.json()["errors"]["keep"][0]
+    asked = {"processor": "cluster_regression", "feed": "told", "keep": True}
+    task = platform.http.post("/api/tasks", json=asked).json()["id"]
+    platform.predicts(task, above=20)
+    platform.runner(task).send_signal(signal.SIGKILL)
+    platform.reaches(task, "Running", attempt=2)
+    platform.predicts(task, above=platform.items(task)[-1].numbers["index"] + 20)
+    stop(platform, feed, task)
+    with Client(platform.url, platform.token("viewer", "later")) as client:
+        kept = [(each.seq, each.numbers) for each in client.kept(task, limit=37)]
+        assert kept == [(item.meta["seq"], item.numbers) for item in platform.items(task)]
+        [day] = client.kept_days(task)
+        assert (day.results, day.last) == (len(kept), kept[-1][1]["time"])
+        some = [each.seq for each in client.kept(task, start=kept[5][1]["time"], end=kept[9][1]["time"])]
+        assert some == [seq for seq, _ in kept[5:9]]
+        client.download_kept(task, own_platform.state / "stocks.parquet")
+        with pytest.raises(Problem, match="expected one of json"):
+            client.download_kept(task, own_platform.state / "none", kind="xls")
+    stocks = pq.read_table(own_platform.state / "stocks.parquet")
+    newest = platform.items(task)[-1]
+    of_newest = stocks.filter(pc.field("seq") == newest.meta["seq"])
+    assert of_newest.num_rows == newest.numbers["stocks"] == 60
+    sizes = {each["id"]: each["size"] for each in newest.numbers["clusters"]}
+    assert {entry["values"]: entry["counts"] for entry in pc.value_counts(of_newest["cluster"]).to_pylist()} == sizes
 
 
 def test_an_outage_of_the_store_is_bridged_from_the_bus(own_platform: Platform) -> None:

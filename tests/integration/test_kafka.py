@@ -6,6 +6,7 @@ import io
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -308,13 +309,13 @@ def test_what_goes_out_comes_in_again_as_it_was(broker: Broker, valkey: Valkey, 
     all_there(valkey, 15)
     run.stop()
     target, stopping = broker.topic(f"target-{kind}"), threading.Event()
-    publisher = Publisher(f"feed-fast-{kind}", target, stopping)
-    assert publisher.position() is None
     bus = Bus(connect(valkey.url), FAST.name)
-    for outgoing in snapshots(of_feed(bus, 0, stopping), kind, "UTC"):  # type: ignore[arg-type]
-        publisher.send(outgoing)
-        if outgoing.headers["index"] == "14":
-            stopping.set()
+    with closing(Publisher(f"feed-fast-{kind}", target, stopping)) as publisher:
+        assert publisher.position() is None
+        for outgoing in snapshots(of_feed(bus, 0, stopping), kind, "UTC"):  # type: ignore[arg-type]
+            publisher.send(outgoing)
+            if outgoing.headers["index"] == "14":
+                stopping.set()
     again = replace(FAST, name="again")
     run = follow(valkey, target, kind, again)
     all_there(valkey, 15, spec=again)
@@ -342,17 +343,19 @@ def test_publishing_goes_on_where_it_died_and_through_a_brokers_death(broker: Br
     first._producer.produce(target, b"half")
     first._producer.flush(10)
 
-    second = Publisher("feed-out", target, stopping)
-    after = second.position()
-    assert after == bus.headers(0)[9].seq
+    first.close()
+
     restart = threading.Thread(target=broker.start)
-    for outgoing in snapshots(of_feed(bus, after, stopping), "json", "UTC"):
-        if outgoing.headers["index"] == "15":
-            broker.kill()
-            restart.start()
-        second.send(outgoing)
-        if outgoing.headers["index"] == "29":
-            stopping.set()
+    with closing(Publisher("feed-out", target, stopping)) as second:
+        after = second.position()
+        assert after == bus.headers(0)[9].seq
+        for outgoing in snapshots(of_feed(bus, after, stopping), "json", "UTC"):
+            if outgoing.headers["index"] == "15":
+                broker.kill()
+                restart.start()
+            second.send(outgoing)
+            if outgoing.headers["index"] == "29":
+                stopping.set()
     restart.join()
     found = [json.loads(message.value()) for message in broker.read(target, 30 * len(CODES))]
     assert sorted((row["code"], row["time"], row["price"]) for row in found) == expected(range(30))

@@ -7,6 +7,7 @@ import signal
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import postgres_server
 import psycopg
@@ -31,7 +32,7 @@ def recording(path: Path, minutes: int) -> Path:
     return path
 
 
-def simulate(platform: Platform, name: str, codes: int = 60, every_s: float = 0.25) -> int:
+def simulate(platform: Platform, name: str, codes: int = 60, every_s: float = 0.25, **spec: Any) -> int:
     platform.make_feed(
         name,
         "simulator",
@@ -40,6 +41,7 @@ def simulate(platform: Platform, name: str, codes: int = 60, every_s: float = 0.
         zone="UTC",
         interval_ms=int(every_s * 1000),
         simulated=True,
+        **spec,
     )
     return platform.create("simulator", name, codes=codes, every_s=every_s)
 

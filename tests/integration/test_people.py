@@ -57,6 +57,8 @@ NEEDS = {
     "GET /api/history/feeds/{name}/days": LOOK,
     "GET /api/history/feeds/{name}/rows": LOOK,
     "GET /api/history/feeds/{name}/bars": LOOK,
+    "GET /api/tasks/{id}/kept": LOOK,
+    "GET /api/tasks/{id}/kept/days": LOOK,
     "GET /api/tokens": LOOK,
     "POST /api/tokens": LOOK,
     "DELETE /api/tokens/{name}": LOOK,

@@ -81,6 +81,24 @@ const TILES: Record<
       warn: Boolean(told.not_taken),
     }),
   },
+  raw_rows: {
+    title: 'Ticks kept',
+    show: (value, told) => ({
+      value: format.integer(value),
+      note: told.raw_missed
+        ? `${format.integer(numberIn(told, 'raw_missed'))} snapshots without theirs`
+        : 'beside the snapshots',
+      warn: Boolean(told.raw_missed),
+    }),
+  },
+  kept: {
+    title: 'Results kept',
+    show: (value, told) => ({
+      value: format.integer(value),
+      note: told.not_taken ? String(told.not_taken) : 'new ones of this attempt',
+      warn: Boolean(told.not_taken),
+    }),
+  },
   snapshots: { title: 'Snapshots', show: (value) => ({ value: format.integer(value), note: 'published' }) },
   received: {
     title: 'Rows received',

@@ -57,6 +57,18 @@ function pushed(points: readonly Point[], point: Point): Point[] {
   return kept
 }
 
+/** Return the series of results that are all there, in their order: no more of them than are asked for. */
+export function seriesOf(all: readonly Numbers[]): SeriesById {
+  const series: Record<number, { id: number; points: Point[]; seen: number }> = {}
+  all.forEach((numbers, at) => {
+    for (const cluster of numbers.clusters) {
+      series[cluster.id] ??= { id: cluster.id, points: [], seen: at }
+      series[cluster.id]?.points.push(pointOf(numbers, cluster))
+    }
+  })
+  return series
+}
+
 /** Return the series with one more result; a cluster unseen for as long as the buffer reaches back is dropped. */
 export function appended(series: SeriesById, numbers: Numbers, applied: number): SeriesById {
   const next: Record<number, Series> = {}

@@ -7,6 +7,7 @@ import signal
 import threading
 from argparse import ArgumentParser
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any, get_args
 
 import redis
@@ -41,14 +42,14 @@ class Command(BaseCommand):
             signal.signal(number, lambda *_: stopping.set())
         source = _Feed(options, stopping) if options["feed"] else _Task(options, stopping)
         try:
-            publisher = Publisher(source.name, options["topic"], stopping)
-            after = publisher.position()
-            if after is None:
-                after = 0 if options["all"] else source.newest()
-            self.stdout.write(f"publishing {source.name} to {options['topic']} after {after}")
-            self.stdout.flush()
-            for outgoing in source.after(after):
-                publisher.send(outgoing)
+            with closing(Publisher(source.name, options["topic"], stopping)) as publisher:
+                after = publisher.position()
+                if after is None:
+                    after = 0 if options["all"] else source.newest()
+                self.stdout.write(f"publishing {source.name} to {options['topic']} after {after}")
+                self.stdout.flush()
+                for outgoing in source.after(after):
+                    publisher.send(outgoing)
         except Stopped:
             return
         except KafkaSettingsError as error:

@@ -158,7 +158,7 @@ class Running:
     def alive(self) -> bool:
         return self._thread.is_alive()
 
-    def wait(self, seconds: float = 20.0) -> Running:
+    def wait(self, seconds: float = 60.0) -> Running:
         self._thread.join(seconds)
         assert not self.alive
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from history_support import SPEC, Snapshot, all_rows, expected_rows, keep, marke
 
 from processors import checks
 from processors.contract import NotTaken
-from processors.history import sink as sinks
 from processors.history.parquet import ParquetHistory
 from processors.history.sink import HistorySink
 from processors.stream.db_store import DbStore
@@ -57,7 +57,7 @@ def test_what_the_engine_hands_over_is_what_the_bus_had(store: ParquetHistory) -
     assert store.spec(SPEC.name) == SPEC
 
 
-def test_it_is_due_by_time_and_by_size(store: ParquetHistory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_due_by_time_and_by_size(store: ParquetHistory) -> None:
     clock, shots = Clock(), market(10)
     sink = HistorySink(store, SPEC, Told(), gather_s=60, clock=clock)
     clock.now = 100
@@ -69,9 +69,13 @@ def test_it_is_due_by_time_and_by_size(store: ParquetHistory, monkeypatch: pytes
     assert sink.due()
     sink.flush()
     assert not sink.due()
-    monkeypatch.setattr(sinks, "GATHER_BYTES", 1)
-    take(sink, shots[1])
-    assert sink.due()
+    small = HistorySink(store, replace(SPEC, max_bytes=20_000), Told(), gather_s=60, clock=clock)
+    for each in shots:
+        assert not small.due()
+        take(small, each)
+        if small.due():
+            break
+    assert small.due() and small.told["gathered"] > 1, "a quarter of what the bus may hold"
 
 
 def test_it_tells_what_is_new_and_what_was_there(store: ParquetHistory) -> None:

@@ -397,6 +397,8 @@ export interface components {
              * @enum {string}
              */
             on_loss: "resume" | "end";
+            /** @description Whether its results are kept, to be looked at later */
+            keep: boolean;
             /** @description Where it stands while it waits for a free slot */
             queue: components["schemas"]["Queue"] | null;
             /** @description Alive, but no batch although snapshots wait */

@@ -28,7 +28,7 @@ def main() -> int:
     try:
         if command == "up":
             options.check(options.parse(arguments))  # refuse before anything slow
-        environment = set_up(dev=command in ("test", "bench"))
+        environment = set_up(dev=command in ("test", "bench"), rivals=(command, *arguments[:1]) == ("bench", "history"))
     except (SetupError, options.Refused) as error:
         return _fail(command, error)
     except KeyboardInterrupt:
@@ -48,7 +48,7 @@ def _fail(command: str, why: object) -> int:
     return 1
 
 
-def set_up(*, dev: bool) -> dict[str, str]:
+def set_up(*, dev: bool, rivals: bool = False) -> dict[str, str]:
     """Bring everything to its pinned state; return the environment in which the platform runs."""
     steps = Steps()
     # Two that start at the same time must not install into each other's feet.
@@ -59,7 +59,10 @@ def set_up(*, dev: bool) -> dict[str, str]:
         say("· waiting for another set-up of this directory to end …")
         fcntl.flock(lock, fcntl.LOCK_EX)
     try:
-        return _set_up(steps, dev)
+        environment = _set_up(steps, dev)
+        if rivals:
+            _rivals(steps)
+        return environment
     finally:
         os.close(lock)
 
@@ -115,6 +118,14 @@ def _requirements(steps: Steps, install: list[str], name: str) -> None:
     if not _fresh(stamp, wanted):
         steps.run(f"Python packages of {name}", [*install, "-r", str(ROOT / name)], cwd=ROOT)
         stamp.write_text(wanted)
+
+
+def _rivals(steps: Steps) -> None:
+    """Install what the history is measured against, where there are packages of it for this machine."""
+    try:
+        _requirements(steps, _virtual_environment(steps), "requirements-bench.txt")
+    except SetupError as error:
+        say(f"· measured without rivals: {error}")
 
 
 def _front_end(steps: Steps, site: Path, install: list[str]) -> Path | None:

@@ -18,6 +18,10 @@ ROOT = Path(__file__).resolve().parent.parent
 FRONTEND = ROOT / "frontend"
 
 
+# Much of a test of processes is waiting. Files in their order: integration tests come first, the small ones fill up.
+SIDE_BY_SIDE = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--durations=25"]
+
+
 @dataclass(frozen=True)
 class Check:
     name: str
@@ -33,7 +37,7 @@ def main() -> int:
     pytest = [sys.executable, "-m", "pytest", *(["-k", options.k] if options.k else []), *more, *options.paths]
     checks = [Check("pytest", pytest)]
     if not (options.k or options.paths or more):
-        checks = [*python_checks(), *front_end_checks(), *checks]
+        checks = [*python_checks(), *front_end_checks(), Check("pytest", [*pytest, *SIDE_BY_SIDE])]
     with tempfile.TemporaryDirectory(prefix="platform-test-") as state:
         results = [run(check, environment(state)) for check in checks]
     return summary(checks, results)

@@ -235,7 +235,7 @@ class ParquetHistory(History):
             with (self._path(feed) / ".lock").open("wb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 yield
-        except (OSError, pa.ArrowException) as error:
+        except OSError as error:
             raise _unavailable(error) from error
 
 

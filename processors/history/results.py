@@ -88,12 +88,12 @@ class ResultArchive:
 
     def stocks(self, task: int, start: int = EARLIEST_MS, end: int = LATEST_MS) -> pa.RecordBatchReader:
         """Return a row per stock of each result of a range: ``time`` and ``seq`` of the snapshot, then its columns."""
-        types: dict[str, pa.DataType] = {}
+        schemas = [pa.schema([("time", MOMENT), ("seq", pa.int64())])]
         for path in self._files(task, start, end):
             with told():
-                fields = pq.read_schema(path)
-            types |= {each.name.removeprefix(_STOCK): each.type.value_type for each in fields if _is_stock(each.name)}
-        schema = pa.schema([("time", MOMENT), ("seq", pa.int64()), *types.items()])
+                fields = [field for field in pq.read_schema(path) if _is_stock(field.name)]
+            schemas.append(pa.schema([(field.name.removeprefix(_STOCK), field.type.value_type) for field in fields]))
+        schema = pa.unify_schemas(schemas, promote_options="permissive")
         batches = (_stock_rows(each, schema) for each in self.read(task, start, end) if each.stocks)
         return pa.RecordBatchReader.from_batches(schema, batches)
 
@@ -142,7 +142,7 @@ class ResultArchive:
             with (directory / ".lock").open("wb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 yield directory
-        except (OSError, pa.ArrowException) as error:
+        except OSError as error:
             raise Unavailable(f"the kept results do not take it: {error}") from error
 
 
@@ -157,7 +157,7 @@ def table(results: Sequence[KeptResult]) -> pa.Table:
         parts = [_array(each.stocks[name]) if name in each.stocks else None for each in results]
         lengths = [0 if part is None else len(part) for part in parts]
         offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
-        values = pa.concat_arrays([part for part in parts if part is not None])
+        values = _joined([part for part in parts if part is not None])
         columns[f"{_STOCK}{name}"] = pa.ListArray.from_arrays(offsets, values)
     return pa.table(columns)
 
@@ -185,6 +185,13 @@ def _stock_rows(result: KeptResult, schema: pa.Schema) -> pa.RecordBatch:
     columns |= result.stocks
     missing = {field.name: pa.nulls(count, field.type) for field in schema if field.name not in columns}
     return pa.RecordBatch.from_pydict({**columns, **missing}, schema)
+
+
+def _joined(parts: Sequence[pa.Array]) -> pa.Array:
+    """Join what may be of several widths: a processor says a column in float32 here and in float64 there."""
+    schemas = [pa.schema([("", part.type)]) for part in parts]
+    common = pa.unify_schemas(schemas, promote_options="permissive").field(0).type
+    return pa.concat_arrays([part.cast(common) for part in parts])
 
 
 def _array(values: Any) -> pa.Array:

@@ -79,6 +79,17 @@ def test_a_row_per_stock_and_result(archive: ResultArchive) -> None:
     assert archive.stocks(8).read_all().num_rows == 0
 
 
+def test_a_column_may_be_wider_in_one_result_than_in_the_next(archive: ResultArchive) -> None:
+    one, other = result(0), result(1)
+    narrow = {**one.stocks, "forecast": np.float32([1, 2, 3, 4]), "cluster": np.full(4, np.nan)}
+    archive.append(7, [KeptResult(one.time, one.seq, one.numbers, narrow), other])
+    archive.append(7, [result(2)])
+    assert [len(each.stocks["forecast"]) for each in archive.read(7)] == [4, 4, 4]
+    assert archive.stocks(7).read_all()["forecast"].type == pa.float64()
+    none = KeptResult(BEGIN + 80_000, BEGIN + 80_007, {}, {"code": pa.array(["a"]), "forecast": pa.nulls(1)})
+    assert archive.append(7, [none]) == 1 and archive.stocks(7).read_all().num_rows == 13
+
+
 def test_old_days_go(archive: ResultArchive) -> None:
     archive.append(7, [result(0), result(1, BEGIN + DAY_MS), result(2, BEGIN + 2 * DAY_MS)])
     assert archive.delete_before(7, "2021-12-02") == 1

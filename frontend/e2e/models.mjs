@@ -21,7 +21,10 @@ try {
 /** Return what the page shows of a run once its stocks are there. */
 async function look(page, run) {
   await page.goto(`${base}/?run=${run}`)
-  await page.locator(`${at('stock-table')} tbody td.code`).first().waitFor()
+  await page
+    .locator(`${at('stock-table')} tbody td.code`)
+    .first()
+    .waitFor()
   const charts = page.locator('[data-testid^="cluster-chart-"]')
   await page.waitForFunction(() => document.querySelector('[data-points]')?.getAttribute('data-points') > 2)
   if (pictures) await page.screenshot({ path: `${pictures}/run-${run}.png`, fullPage: true })

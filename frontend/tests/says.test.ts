@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { clusterOption } from '@/charts/clusterOption'
 import { LIGHT } from '@/charts/palette'
-import { nameOf, saysOf } from '@/lib/says'
+import { measuresOf, nameOf, saysOf } from '@/lib/says'
 import { EMPTY, reduce } from '@/live/reducer'
 import { sample } from './samples'
 
@@ -38,6 +38,15 @@ describe('a processor that', () => {
 
   it('predicts without scores predicts all the same', () => {
     expect(saysOf(shown('server_results_stock_avg').numbers)).toEqual({ clusters: false, predictions: true })
+  })
+
+  it.each([
+    ['server_results_linear_regression', ['index', 'price', 'difference']],
+    ['server_results_kmeans', ['index', 'price']],
+    ['server_results_stock_avg', ['price']],
+  ])('told %s can be shown by %j', (name, expected) => {
+    const { numbers } = shown(name)
+    expect(measuresOf(numbers?.clusters ?? [], saysOf(numbers)).map(({ value }) => value)).toEqual(expected)
   })
 
   it('has told nothing yet may tell anything', () => {

@@ -56,7 +56,8 @@ def live_names(processor: type[Processor]) -> list[str]:
 
 
 def code_hash(processor: type) -> str:
-    """Return a hash of the processor's module and of the algorithms that it uses, the same in every process.
+    """Return a hash of the processor's module and of what it uses of the algorithms and of other stream processors'
+    parts, the same in every process.
 
     Of a plugin, what it uses of its own package counts as well.
     """
@@ -66,7 +67,8 @@ def code_hash(processor: type) -> str:
 
 def _used(first: ModuleType) -> set[ModuleType]:
     package = first.__name__.partition(".")[0]
-    counts = ("processors.algorithms.",) if package == "processors" else ("processors.algorithms.", f"{package}.")
+    shared = ("processors.algorithms.", "processors.stream.")
+    counts = shared if package == "processors" else (*shared, f"{package}.")
     found, waiting = {first}, [first]
     while waiting:
         for value in list(vars(waiting.pop()).values()):

@@ -207,18 +207,19 @@ class Task(Strict):
 
 
 class StockColumns(Strict):
-    """Columns of equal length, one row per stock; null where there is no value."""
+    """Columns of equal length, one row per stock; null where there is no value. Those of the forecast are left out by
+    a processor that predicts nothing."""
 
     code: list[str]
     cluster: list[int | None]
     price: list[float | None]
-    forecast: list[float | None]
-    median: list[float | None]
-    band80_bp: list[float | None] = Field(description="Half-width around the forecast, in bp")
-    band95_bp: list[float | None]
+    forecast: list[float | None] | None = None
+    median: list[float | None] | None = None
+    band80_bp: list[float | None] | None = Field(None, description="Half-width around the forecast, in bp")
+    band95_bp: list[float | None] | None = None
     return_bp: list[float | None]
     age_s: list[float | None]
-    fallback: list[bool | None]
+    fallback: list[bool | None] | None = None
 
 
 # ---- from the server

@@ -44,17 +44,7 @@ class DbStore(StreamProcessor[dict[str, Any]]):
         real = int((columns["age_s"] == 0).sum())
         state["snapshots"] += 1
         state["rows"] += real
-        numbers = {
-            **report.head(header),
-            "stocks": header.expected,
-            "real": real,
-            "snapshots": state["snapshots"],
-            "rows": state["rows"],
-            "clusters": [],
-            "scores": None,
-            "events": [],
-        }
-        return state, Result(numbers)
+        return state, Result(report.numbers(header, stocks=header.expected, real=real, **state))
 
     def sinks(self, params: DbStoreParams, spec: FeedSpec, context: Context) -> list[Sink]:
         from processors.history.sink import HistorySink, RawSink

@@ -47,12 +47,5 @@ class StockAvg(StreamProcessor[dict[str, Any]]):
             "price": float(columns["price"].mean()) if size else None,
             "predicted_price": float(columns["mean"].mean()) if size else None,
         }
-        numbers = {
-            **report.head(header),
-            "stocks": header.expected,
-            "real": header.received,
-            "clusters": [cluster],
-            "scores": None,
-            "events": [],
-        }
+        numbers = report.numbers(header, stocks=header.expected, real=header.received, clusters=[cluster])
         return state, Result(numbers)

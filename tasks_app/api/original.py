@@ -149,7 +149,8 @@ class ReloadCfg(_Changes):
 
 
 def series(items: list[Item]) -> dict[str, dict[str, dict[str, float | None]]]:
-    """Return time → cluster → real price and the price that was predicted for that time; null where there is none."""
+    """Return time → cluster → real price and the price that was predicted for that time; null where there is none, and
+    no time of which nothing is known."""
     found: dict[str, dict[str, dict[str, float | None]]] = {}
     for item in items:
         for cluster in item.numbers["clusters"]:
@@ -157,6 +158,8 @@ def series(items: list[Item]) -> dict[str, dict[str, dict[str, float | None]]]:
                 (item.numbers["time"], "real", cluster["price"]),
                 (item.numbers["target_time"], "prediction", cluster["predicted_price"]),
             ):
+                if value is None:
+                    continue
                 at = found.setdefault(_stamp(time), {})
                 at.setdefault(str(cluster["id"]), {"real": None, "prediction": None})[name] = value
     return found

@@ -79,3 +79,36 @@ def test_a_viewer_looks_at_what_is_kept_and_takes_a_day_along(platform: Platform
     assert seen["minutes"] > 50 and seen["quarters"] in (5, 6)
     assert seen["file"] == "recorded-rows.csv" and seen["lines"] == rows + 1
     assert seen["wide"] is False and seen["problems"] == []
+
+
+@pytest.mark.timeout(300)
+def test_a_run_without_predictions_and_one_without_clusters_show_what_they_have(
+    platform: Platform, tmp_path: Path
+) -> None:
+    simulate(platform, "halves", every_s=0.5)
+    runs = {}
+    for name in ("kmeans", "linear_regression"):
+        added = platform.http.post("/add_task", params={"pname": name, "feed": "halves"})
+        assert added.status_code == 201, added.text
+        runs[name] = added.json()["pid"]
+    platform.predicts(runs["linear_regression"])
+    wait_for(
+        "clusters", lambda: platform.items(runs["kmeans"])[-1:] and platform.items(runs["kmeans"])[-1].numbers["k"]
+    )
+    seen = in_browser("models.mjs", platform.url, "viewer", PASSWORD, *map(str, runs.values()), str(tmp_path))
+    clustering, regression = seen["clustering"], seen["regression"]
+    assert clustering["charts"] == 4 and clustering["sizes"] == 1 and clustering["rows"] == 12
+    assert clustering["columns"] == ["Code", "Cluster", "Last", "Last return, bp", "Age"]
+    assert "predicts nothing" in clustering["score"] and clustering["facts"] == 0
+    assert clustering["measures"] == ["Index", "Mean price"]
+    assert regression["labels"] == ["Market"] and regression["sizes"] == 0 and regression["rows"] == 12
+    assert "Cluster" not in regression["columns"] and "Predicted" in regression["columns"]
+    assert regression["facts"] == 1 and "Difference (bp)" in regression["measures"]
+    assert seen["problems"] == []
+    for name, task in runs.items():
+        told = platform.http.get("/get_curr_oltp_result", params={"pid": task, "pname": name}).json()
+        assert sum(told["clusters"].values()) == 60
+        groups = [group for at in told["result"].values() for group in at.values()]
+        assert any(group["prediction"] is not None for group in groups) == (name == "linear_regression")
+        assert all(group["real"] or group["prediction"] for group in groups)
+        assert platform.ask(task, "stop").status_code == 202

@@ -223,6 +223,7 @@ function bandSeries(points: readonly Point[], measure: Measure, zone: string, th
   }))
 }
 
+/** The real line; where something was predicted, that too. */
 function priceSeries(
   points: readonly Point[],
   measure: Measure,
@@ -230,6 +231,8 @@ function priceSeries(
   color: string,
   theme: ChartTheme,
 ) {
+  const truth = line('Real', realLine(points, measure, zone), color)
+  if (points.every((point) => predicted(point, measure) === null)) return [truth]
   const predictions = predictedLine(points, measure, zone)
   return [
     ...bandSeries(points, measure, zone, theme),
@@ -237,7 +240,7 @@ function priceSeries(
       ...line('Median', medianLine(points, measure, zone), theme.muted),
       lineStyle: { width: 1, type: [1, 3], color: theme.muted },
     },
-    line('Real', realLine(points, measure, zone), color),
+    truth,
     {
       ...line('Predicted', predictions, theme.predicted),
       lineStyle: { width: 1.2, type: [4, 3], color: theme.predicted, opacity: 0.8 },

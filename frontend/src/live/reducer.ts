@@ -120,12 +120,12 @@ function rowsOf({ columns }: Stocks): Record<string, StockRow> {
       code,
       cluster: columns.cluster[i] ?? null,
       price: columns.price[i] ?? null,
-      forecast: columns.forecast[i] ?? null,
-      median: columns.median[i] ?? null,
-      band80_bp: columns.band80_bp[i] ?? null,
+      forecast: columns.forecast?.[i] ?? null,
+      median: columns.median?.[i] ?? null,
+      band80_bp: columns.band80_bp?.[i] ?? null,
       return_bp: columns.return_bp[i] ?? null,
       age_s: columns.age_s[i] ?? null,
-      fallback: columns.fallback[i] ?? false,
+      fallback: columns.fallback?.[i] ?? false,
     }
   })
   return rows

@@ -304,19 +304,29 @@ export interface components {
             [key: string]: unknown;
         };
         ServerMessage: components["schemas"]["Hello"] | components["schemas"]["Pong"] | components["schemas"]["ResultsSnapshot"] | components["schemas"]["ResultsUpdate"] | components["schemas"]["TasksSnapshot"] | components["schemas"]["TasksUpdate"] | components["schemas"]["Stocks"] | components["schemas"]["Error"];
-        /** @description Columns of equal length, one row per stock; null where there is no value. */
+        /**
+         * @description Columns of equal length, one row per stock; null where there is no value. Those of the forecast are left out by
+         *     a processor that predicts nothing.
+         */
         StockColumns: {
             code: string[];
             cluster: (number | null)[];
             price: (number | null)[];
-            forecast: (number | null)[];
-            median: (number | null)[];
-            /** @description Half-width around the forecast, in bp */
-            band80_bp: (number | null)[];
-            band95_bp: (number | null)[];
+            /** @default null */
+            forecast?: (number | null)[] | null;
+            /** @default null */
+            median?: (number | null)[] | null;
+            /**
+             * @description Half-width around the forecast, in bp
+             * @default null
+             */
+            band80_bp?: (number | null)[] | null;
+            /** @default null */
+            band95_bp?: (number | null)[] | null;
             return_bp: (number | null)[];
             age_s: (number | null)[];
-            fallback: (boolean | null)[];
+            /** @default null */
+            fallback?: (boolean | null)[] | null;
         };
         /** @description Per-stock columns of the newest result: all rows when ``full``, else those that changed; at most 500. */
         Stocks: {

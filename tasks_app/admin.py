@@ -17,7 +17,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from tasks_app import audit, logs, registry, results, roles, schedules, services
-from tasks_app.models import ApiToken, AuditRecord, Feed, Processor, Schedule, ScheduleRun, Task, TaskEvent
+from tasks_app.models import ApiToken, AuditRecord, Feed, Instrument, Processor, Schedule, ScheduleRun, Task, TaskEvent
 from tasks_app.roles import May
 
 
@@ -183,6 +183,13 @@ class FeedAdmin(admin.ModelAdmin):
     list_display = ("name", "title", "processor", "interval_ms", "zone", "calendar", "simulated")
     list_filter = ("processor", "simulated", "calendar")
     search_fields = ("name", "title")
+
+
+@admin.register(Instrument)
+class InstrumentAdmin(admin.ModelAdmin):
+    list_display = ("code", "name", "sector", "calendar", "tick_size", "lot_size", "listed", "delisted")
+    list_filter = ("calendar", "sector")
+    search_fields = ("code", "name")
 
 
 class RunInline(admin.TabularInline):

@@ -15,7 +15,7 @@ from django.utils import timezone
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from tasks_app import roles, tokens
+from tasks_app import instruments, roles, tokens
 from tasks_app.live import HUB, Client, StockView, encode
 from tasks_app.messages import (
     CLIENT,
@@ -120,7 +120,8 @@ class LiveConsumer(AsyncWebsocketConsumer):
             case SubscribeResults(task=task, after=after):
                 await HUB.follow_results(client, task, after)
             case SubscribeStocks(task=task, cluster=cluster, query=query):
-                await HUB.follow_stocks(client, StockView(task, cluster, query))
+                named = await sync_to_async(instruments.codes_named)(task, query.strip()) if query.strip() else []
+                await HUB.follow_stocks(client, StockView(task, cluster, query, named))
 
     async def _send_all(self) -> None:
         """Send what waits; cut a client that has not read for 15 s."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict, deque
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -73,10 +74,12 @@ class Client:
 
 
 class StockView:
-    """The per-stock rows that one client looks at, and what it has seen of them."""
+    """The per-stock rows that one client looks at, and what it has seen of them. ``named`` are the codes whose stocks'
+    names contain the query."""
 
-    def __init__(self, task: int, cluster: int | None, query: str):
+    def __init__(self, task: int, cluster: int | None, query: str, named: Sequence[str] = ()):
         self.task, self.cluster, self.query = task, cluster, query.strip().upper()
+        self._named = pa.array(named, pa.string())
         self._seen: dict[str, tuple] = {}
 
     def forget(self) -> None:
@@ -108,7 +111,9 @@ class StockView:
         if self.cluster is not None:
             chosen &= batch.column("cluster").to_numpy() == self.cluster
         if self.query:
-            matches = pa.compute.match_substring(batch.column("code"), self.query, ignore_case=True)
+            code = batch.column("code")
+            matches = pa.compute.match_substring(code, self.query, ignore_case=True)
+            matches = pa.compute.or_(matches, pa.compute.is_in(code, self._named))
             chosen &= matches.to_numpy(zero_copy_only=False)
         return np.flatnonzero(chosen)
 

@@ -82,6 +82,31 @@ class Feed(models.Model):
         return self.title or self.name
 
 
+class Instrument(models.Model):
+    """What a code of a market stands for. Known for people's sake: no algorithm reads it."""
+
+    calendar = models.CharField(max_length=16, default="XSHG", help_text="Market: exchange_calendars name, or 24/7")
+    code = models.CharField(max_length=32)
+    name = models.CharField(max_length=100)
+    sector = models.CharField(max_length=100, blank=True)
+    tick_size = models.DecimalField(max_digits=12, decimal_places=6, null=True, blank=True, help_text="In currency")
+    lot_size = models.PositiveIntegerField(null=True, blank=True, help_text="Shares of a lot")
+    listed = models.DateField(null=True, blank=True, help_text="First day of trading")
+    delisted = models.DateField(null=True, blank=True, help_text="Day from which it is not traded any more")
+
+    class Meta:
+        ordering = ["code", "calendar"]
+        constraints = [
+            models.UniqueConstraint(fields=["calendar", "code"], name="a_code_is_a_markets_own"),
+            models.CheckConstraint(
+                condition=Q(tick_size__isnull=True) | Q(tick_size__gt=0), name="instrument_tick_size_positive"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.name}"
+
+
 class Task(models.Model):
     """One run order of one processor. It may be started again: attempt 2, 3 …"""
 

@@ -13,7 +13,7 @@ VIEWER, OPERATOR, ADMIN = "viewer", "operator", "admin"
 class May(StrEnum):
     LOOK = "look"  # tasks, feeds, processors, results, logs, the websocket; tokens of one's own
     RUN = "run"  # create, start, stop and retry tasks, change what may change while they run
-    MANAGE = "manage"  # processors, feeds, users, everybody's tokens, the audit
+    MANAGE = "manage"  # processors, feeds, instruments, users, everybody's tokens, the audit
 
 
 TABLE: dict[str, frozenset[May]] = {
@@ -23,7 +23,8 @@ TABLE: dict[str, frozenset[May]] = {
 }
 # What the admin shows to everybody who may look; whatever else is in it is the admins'.
 _SHOWN = frozenset(
-    f"tasks_app.view_{name}" for name in ("task", "taskevent", "processor", "feed", "schedule", "schedulerun")
+    f"tasks_app.view_{name}"
+    for name in ("task", "taskevent", "processor", "feed", "instrument", "schedule", "schedulerun")
 )
 
 

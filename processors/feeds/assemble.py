@@ -37,14 +37,21 @@ class Assembler:
     interval's end before it closes (a recording); None leaves that to whoever calls ``close`` (a live feed).
 
     A row is late when its interval is closed, ahead when it is more than a minute (or 20 intervals) beyond the time
-    the rows agree on; both are counted and dropped.
+    the rows agree on; both are counted and dropped. Intervals end at whole multiples of their length since 1970 UTC,
+    and ``phase_ms`` later: bars of a day end at the close.
     """
 
     def __init__(
-        self, spec: FeedSpec, codebook: Codebook, tally: Tally, sessions: Sessions, event_grace_ms: int | None = None
+        self,
+        spec: FeedSpec,
+        codebook: Codebook,
+        tally: Tally,
+        sessions: Sessions,
+        event_grace_ms: int | None = None,
+        phase_ms: int = 0,
     ) -> None:
         self.spec, self.codebook, self.tally, self.sessions = spec, codebook, tally, sessions
-        self.event_grace_ms = event_grace_ms
+        self.event_grace_ms, self.phase_ms = event_grace_ms, phase_ms
         self.ahead_ms = max(60_000, 20 * spec.interval_ms)
         self.closed: int = NEVER
         self.watermark = Watermark(self.ahead_ms)
@@ -100,7 +107,12 @@ class Assembler:
         return self._grid(np.maximum(now, NEVER // 2) - (self.event_grace_ms or 0) - 1)
 
     def _grid(self, time: np.ndarray | int) -> np.ndarray | int:
-        return time // self.spec.interval_ms * self.spec.interval_ms
+        """Return the last interval's end up to a time."""
+        return (time - self.phase_ms) // self.spec.interval_ms * self.spec.interval_ms + self.phase_ms
+
+    def _end(self, time: int) -> int:
+        """Return the end of the interval that a time lies in."""
+        return int(self._grid(time - 1)) + self.spec.interval_ms
 
     # ---- snapshots out
 
@@ -111,7 +123,7 @@ class Assembler:
     def last_end(self) -> int:
         """Return the end of the last interval that has a row, ``NEVER`` without one."""
         latest = max((int(ticks["time"].max()) for ticks in self._waiting), default=NEVER)
-        return latest if latest == NEVER else -int(self._grid(-latest))
+        return latest if latest == NEVER else self._end(latest)
 
     def close(self, until: int) -> Iterator[Snapshot]:
         """Yield the snapshots of the intervals that end by ``until``; those with nothing to show are left out."""
@@ -129,7 +141,7 @@ class Assembler:
         if self.closed == NEVER or not self._listening or not self._layout.any_fresh(end):
             if not self._waiting:
                 return None
-            end = max(end, -int(self._grid(-int(self._waiting[0]["time"][0]))))
+            end = max(end, self._end(int(self._waiting[0]["time"][0])))
         return end if end <= until else None
 
     def _snapshot(self, end: int) -> Snapshot:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,15 +21,28 @@ def snapshots(path: Path, spec: FeedSpec, tally: Tally) -> Iterator[tuple[Header
 
     ``seq`` is the index + 1; wall times are 0. Raises ``SourceError`` if the file cannot be used.
     """
+    yield from assembled(read_ticks(path, spec.zone, tally), spec, tally, str(path))
+
+
+def assembled(
+    batches: Iterable[pa.RecordBatch | pa.Table], spec: FeedSpec, tally: Tally, source: str, phase_ms: int = 0
+) -> Iterator[tuple[Header, list[pa.RecordBatch]]]:
+    """Yield the snapshots of ticks in order of time; ``phase_ms`` as of ``Assembler``.
+
+    Raises ``SourceError``, naming the source, if a column is missing.
+    """
     codebook = Codebook(spec.slices)
-    validate = Validator(spec, codebook, tally, str(path))
-    assembler = Assembler(spec, codebook, tally, Sessions(spec.calendar, spec.zone), 2 * spec.interval_ms)
-    for index, snapshot in enumerate(_closed(path, spec, tally, validate, assembler)):
+    validate = Validator(spec, codebook, tally, source)
+    sessions = Sessions(spec.calendar, spec.zone)
+    assembler = Assembler(spec, codebook, tally, sessions, 2 * spec.interval_ms, phase_ms)
+    for index, snapshot in enumerate(_closed(batches, validate, assembler)):
         yield header_of(snapshot, spec, index), snapshot.slices
 
 
-def _closed(path: Path, spec: FeedSpec, tally: Tally, validate: Validator, assembler: Assembler) -> Iterator[Snapshot]:
-    for batch in read_ticks(path, spec.zone, tally):
+def _closed(
+    batches: Iterable[pa.RecordBatch | pa.Table], validate: Validator, assembler: Assembler
+) -> Iterator[Snapshot]:
+    for batch in batches:
         assembler.add(validate(batch))
         yield from assembler.close(assembler.due())
     assembler.settle()

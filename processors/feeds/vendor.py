@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -16,19 +16,21 @@ from processors.contract import Context, FeedProcessor, FeedSpec
 from processors.contract import Params as BaseParams
 from processors.feeds.engine import Engine, Handed, run_feed
 from processors.feeds.simulate import GridClock
-from processors.feeds.vendors.akshare import AKShare
 from processors.feeds.vendors.base import Vendor, VendorError
-from processors.feeds.vendors.tushare import Tushare
+from processors.feeds.vendors.registry import VENDORS
 
 log = structlog.get_logger()
-VENDORS: dict[str, type[Vendor]] = {each.name: each for each in (Tushare, AKShare)}
+if TYPE_CHECKING:
+    Source = str
+else:
+    Source = Literal[tuple(VENDORS)]
 LOOK_S = 0.1
 
 
 class VendorParams(BaseParams):
     """Which vendors, the preferred one first."""
 
-    sources: list[Literal["tushare", "akshare"]] = Field(["tushare"], min_length=1, title="Sources")
+    sources: list[Source] = Field(["tushare"], min_length=1, title="Sources")
     expected: int = Field(
         0, ge=0, title="Expected", description="Rows of a whole market; 0: as many as the largest answer so far."
     )

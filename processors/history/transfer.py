@@ -12,6 +12,7 @@ import pyarrow as pa
 from processors.contract import FeedSpec
 from processors.feeds import offline
 from processors.feeds.tally import Tally
+from processors.feeds.vendors.bars import Bars
 from processors.history.rows import batch_columns, by_snapshot, kept
 from processors.history.store import EARLIEST_MS, LATEST_MS, History, HistoryError, Kept
 from processors.history.whole import snapshots
@@ -56,6 +57,12 @@ def _append(history: History, feed: str, portion: list[Kept], rows: int, moved: 
 def of_file(path: Path, spec: FeedSpec, tally: Tally) -> Iterator[Kept]:
     """Yield the snapshots that a replay of a file publishes. Raises ``SourceError`` if it cannot be used."""
     for header, slices in offline.snapshots(path, spec, tally):
+        yield kept(header, [batch_columns(part) for part in slices])
+
+
+def of_bars(bars: Bars, spec: FeedSpec, tally: Tally) -> Iterator[Kept]:
+    """Yield the snapshots that a vendor's bars make: of each bar one row, at its end."""
+    for header, slices in offline.assembled(bars.batches(), spec, tally, bars.source, bars.phase_ms):
         yield kept(header, [batch_columns(part) for part in slices])
 
 

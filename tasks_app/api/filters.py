@@ -1,11 +1,11 @@
-"""How tasks and the audit are filtered and ordered in the API."""
+"""How tasks, instruments and the audit are filtered and ordered in the API."""
 
 from __future__ import annotations
 
 import django_filters as filters
 from django.db.models import Q, QuerySet
 
-from tasks_app.models import KIND_CHOICES, STATUS_CHOICES, AuditRecord, Task
+from tasks_app.models import KIND_CHOICES, STATUS_CHOICES, AuditRecord, Instrument, Task
 
 
 class TaskFilter(filters.FilterSet):
@@ -31,6 +31,19 @@ class TaskFilter(filters.FilterSet):
         for place in places:
             wanted |= Q(**{f"{place}__icontains": value})
         return tasks.filter(wanted)
+
+
+class InstrumentFilter(filters.FilterSet):
+    calendar = filters.CharFilter()
+    codes = filters.BaseInFilter(field_name="code", help_text="600000,000001")
+    search = filters.CharFilter(method="with_text", help_text="in the code and the name")
+
+    class Meta:
+        model = Instrument
+        fields: list[str] = []
+
+    def with_text(self, found: QuerySet[Instrument], name: str, value: str) -> QuerySet[Instrument]:
+        return found.filter(Q(code__icontains=value) | Q(name__icontains=value))
 
 
 class AuditFilter(filters.FilterSet):

@@ -11,7 +11,7 @@ from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_sc
 from rest_framework import serializers
 
 from tasks_app import health, logs, messages, schedules, services
-from tasks_app.models import ApiToken, AuditRecord, Feed, Processor, Schedule, ScheduleRun, Task, TaskEvent
+from tasks_app.models import ApiToken, AuditRecord, Feed, Instrument, Processor, Schedule, ScheduleRun, Task, TaskEvent
 from tasks_app.states import Status
 
 
@@ -291,6 +291,27 @@ class LastSnapshot(serializers.Serializer):
     expected = serializers.IntegerField()
     session = serializers.CharField(allow_blank=True)
     run = serializers.IntegerField()
+
+
+@example(
+    "A stock",
+    {
+        "code": "600000",
+        "name": "浦发银行",
+        "calendar": "XSHG",
+        "sector": "银行",
+        "tick_size": 0.01,
+        "lot_size": 100,
+        "listed": "1999-11-10",
+        "delisted": None,
+    },
+)
+class InstrumentSerializer(serializers.ModelSerializer):
+    tick_size = serializers.FloatField(allow_null=True, help_text="in currency; null: not known, as of the others")
+
+    class Meta:
+        model = Instrument
+        fields = ["code", "name", "calendar", "sector", "tick_size", "lot_size", "listed", "delisted"]
 
 
 @example(

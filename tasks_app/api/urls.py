@@ -8,6 +8,7 @@ from tasks_app.api.uploads import UploadViewSet
 router = SimpleRouter(trailing_slash=False)
 router.register("processors", views.ProcessorViewSet)
 router.register("feeds", views.FeedViewSet)
+router.register("instruments", views.InstrumentViewSet)
 router.register("tasks", views.TaskViewSet)
 router.register("schedules", views.ScheduleViewSet)
 router.register("tokens", views.TokenViewSet)

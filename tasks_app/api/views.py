@@ -27,9 +27,9 @@ from rest_framework.views import APIView
 from processors.bus import Bus
 from tasks_app import asyncapi, health, logs, messages, metrics, results, roles, schedules, services, tokens
 from tasks_app.api import schema, serializers
-from tasks_app.api.filters import AuditFilter, TaskFilter
+from tasks_app.api.filters import AuditFilter, InstrumentFilter, TaskFilter
 from tasks_app.api.problems import problem
-from tasks_app.models import ApiToken, AuditRecord, Feed, Processor, Schedule, ScheduleRun, Task, TaskEvent
+from tasks_app.models import ApiToken, AuditRecord, Feed, Instrument, Processor, Schedule, ScheduleRun, Task, TaskEvent
 from tasks_app.results import Item
 from tasks_app.roles import May
 from tasks_app.states import LIVE
@@ -200,6 +200,14 @@ class FeedViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gen
         data["live_task"] = live.pk if live else None
         data["last"] = {name: getattr(last, name) for name in kept} if last else None
         return data
+
+
+class InstrumentViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
+    """What the codes stand for, in order of code, in pages."""
+
+    queryset = Instrument.objects.all()
+    serializer_class = serializers.InstrumentSerializer
+    filterset_class = InstrumentFilter
 
 
 class TaskViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):

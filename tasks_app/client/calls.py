@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import date
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar
@@ -47,6 +48,19 @@ class Feed(_Told):
     processor: str
     params: dict[str, Any]
     live_task: int | None
+
+
+class Instrument(_Told):
+    """What a code stands for; null is what nobody told."""
+
+    code: str
+    name: str
+    calendar: str
+    sector: str
+    tick_size: float | None
+    lot_size: int | None
+    listed: date | None
+    delisted: date | None
 
 
 class Event(_Told):
@@ -142,6 +156,20 @@ class Client:
 
     def feeds(self) -> list[Feed]:
         return [Feed.model_validate(row, extra="allow") for row in self._get("feeds").json()]
+
+    def instruments(
+        self,
+        codes: Sequence[str] | None = None,
+        *,
+        search: str | None = None,
+        calendar: str | None = None,
+        page: int = 1,
+        page_size: int = 500,
+    ) -> Page[Instrument]:
+        """Return one page of instruments, in order of code; ``search`` finds in code and name."""
+        chosen = None if codes is None else ",".join(codes)
+        asked = {"codes": chosen, "search": search, "calendar": calendar, "page": page, "page_size": page_size}
+        return _read(Page[Instrument], self._get("instruments", **asked))
 
     def task(self, task: int) -> Task:
         return _read(Task, self._get(f"tasks/{task}"))

@@ -1,20 +1,23 @@
-"""What all vendors have in common: calls within a budget and a time, answers that are what they should be."""
+"""What all vendors have in common: calls within a budget and a time, answers that are whole and what they should be."""
 
 from __future__ import annotations
 
 import os
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import httpx
 import pyarrow as pa
-import pyarrow.compute
+import pyarrow.compute as pc
 
 from processors.feeds.vendors.limits import Breaker, Budget
 
-FIELDS = ("code", "price", "volume", "amount")
+Row = Mapping[str, Any]
+LOT = 100  # shares
+_TEXTS = ("code", "time")
 
 
 class VendorError(Exception):
@@ -25,12 +28,16 @@ class VendorError(Exception):
         self.pause_s = pause_s
 
 
+class NotThere(VendorError):
+    """The vendor says that it has no such thing (404)."""
+
+
 class Vendor(ABC):
     """One vendor's newest price of every stock of a market.
 
     ``snapshot`` gives a row per stock: code (text, without the exchange's suffix), price, and the day's running totals
     of volume in shares and amount in currency. ``url`` and token come from the environment: ``<NAME>_URL`` and
-    ``<NAME>_TOKEN``.
+    ``<NAME>_TOKEN``. A vendor that ``waits`` sleeps until its budget has a call left; else a spent budget is an error.
     """
 
     name: ClassVar[str]
@@ -38,13 +45,16 @@ class Vendor(ABC):
     calls_per_min: ClassVar[int]
     needs_token: ClassVar[bool] = False
 
-    def __init__(self, state_dir: Path, *, timeout_s: float, calls_per_min: int | None = None) -> None:
+    def __init__(
+        self, state_dir: Path, *, timeout_s: float, calls_per_min: int | None = None, waits: bool = False
+    ) -> None:
         self.address = os.environ.get(f"{self.name.upper()}_URL", self.url).rstrip("/")
         self.token = os.environ.get(f"{self.name.upper()}_TOKEN", "")
         if self.needs_token and not self.token:
             raise VendorError(f"{self.name.upper()}_TOKEN is not set: expected your token at {self.name}")
         self.budget = Budget(calls_per_min or self.calls_per_min, state_dir / f"calls-{self.name}.json")
         self.breaker = Breaker()
+        self.waits = waits
         self.error = ""
         self._client = httpx.Client(timeout=timeout_s)
 
@@ -58,8 +68,10 @@ class Vendor(ABC):
     def call(self, method: str, path: str, **request: Any) -> Any:
         """Make one call and return its JSON. Raises ``VendorError`` for a budget that is spent, no answer in time, a
         status that is none of success, and what is no JSON."""
-        if not self.budget.take():
-            raise VendorError(f"{self.name}: the {self.budget.calls} calls of this minute are made", pause_s=5.0)
+        while not self.budget.take():
+            if not self.waits:
+                raise VendorError(f"{self.name}: the {self.budget.calls} calls of this minute are made", pause_s=5.0)
+            time.sleep(self.budget.free_in_s)
         try:
             answer = self._client.request(method, f"{self.address}{path}", **request)
         except httpx.TimeoutException as error:
@@ -69,15 +81,47 @@ class Vendor(ABC):
         if answer.status_code == 429:
             raise VendorError(f"{self.name}: too many calls, says the vendor (429)", pause_s=_pause(answer))
         if answer.status_code >= 400:
-            raise VendorError(f"{self.name}: status {answer.status_code}, {_begin(answer)}")
+            kind = NotThere if answer.status_code == 404 else VendorError
+            raise kind(f"{self.name}: status {answer.status_code}, {_begin(answer)}")
         try:
             return answer.json()
         except ValueError as error:
             raise VendorError(f"{self.name}: expected JSON, got {_begin(answer)}") from error
 
-    def table(self, rows: Sequence[Mapping[str, Any]], names: Mapping[str, str], *, lot: int = 1) -> pa.Table:
-        """Return rows of JSON as our columns; ``names`` is field → name in the JSON, ``lot`` the shares of a unit of
-        its volume. Raises ``VendorError`` for an empty answer and for columns that are not there any more."""
+    def pages(self, page: Callable[[int], tuple[Sequence[Row], int]]) -> list[Row]:
+        """Return all rows of a list that comes in pages; ``page`` asks for one of them, from 1 on, and returns its rows
+        and how many the whole list has.
+
+        Raises ``VendorError`` for a page that is missing or short, and, before the second is asked for, where the
+        budget does not allow all.
+        """
+        first, total = page(1)
+        if not first:
+            raise VendorError(f"{self.name}: an empty answer, expected a row per stock")
+        count = -(-total // len(first))
+        if not self.waits and self.budget.left < count - 1:
+            said = (
+                f"{count - 1} more calls make a market, {self.budget.left} of {self.budget.calls} are left this minute"
+            )
+            raise VendorError(f"{self.name}: {said}", pause_s=self.budget.free_in_s or 5.0)
+        rows = list(first)
+        for number in range(2, count + 1):
+            more, _ = page(number)
+            expected = min(len(first), total - len(rows))
+            if len(more) != expected:
+                raise VendorError(f"{self.name}: page {number} of {count} has {len(more)} rows, expected {expected}")
+            rows += more
+        return rows
+
+    def table(
+        self, rows: Sequence[Row], names: Mapping[str, str], units: Mapping[str, float] | None = None
+    ) -> pa.Table:
+        """Return rows of JSON as our columns; ``names`` is field → name in the JSON, ``units`` what a number of the
+        JSON is worth in ours, where that is not 1.
+
+        Raises ``VendorError`` for an empty answer, for columns that are not there any more and for a stock that is in
+        it twice.
+        """
         if not rows:
             raise VendorError(f"{self.name}: an empty answer, expected a row per stock")
         missing = [name for name in names.values() if not isinstance(rows[0], Mapping) or name not in rows[0]]
@@ -85,15 +129,24 @@ class Vendor(ABC):
             found = ", ".join(map(str, rows[0])) if isinstance(rows[0], Mapping) else str(rows[0])[:80]
             raise VendorError(f"{self.name}: columns changed, no {', '.join(missing)}; found {found}")
         try:
-            columns = {field: pa.array([row.get(names[field]) for row in rows], _kind(field)) for field in FIELDS}
-        except (pa.ArrowException, TypeError) as error:
+            columns = {field: _column(field, [row.get(name) for row in rows]) for field, name in names.items()}
+        except (pa.ArrowException, TypeError, ValueError) as error:
             raise VendorError(f"{self.name}: columns changed, {error}") from error
-        volume = pa.compute.multiply(columns["volume"], float(lot))
-        return pa.table({**columns, "volume": volume})
+        for field, worth in (units or {}).items():
+            columns[field] = pc.multiply(columns[field], float(worth))
+        table = pa.table(columns)
+        keys = [field for field in _TEXTS if field in names]
+        once = table.group_by(keys).aggregate([]).num_rows
+        if once < table.num_rows:
+            raise VendorError(f"{self.name}: {table.num_rows} rows with {table.num_rows - once} stocks twice")
+        return table
 
 
-def _kind(field: str) -> pa.DataType:
-    return pa.string() if field == "code" else pa.float64()
+def _column(field: str, values: list[Any]) -> pa.Array:
+    """Return text, or numbers, which may come as text; what a vendor writes where it has none becomes null."""
+    if field in _TEXTS:
+        return pa.array(values, pa.string())
+    return pa.array([None if value in (None, "", "-") else float(value) for value in values], pa.float64())
 
 
 def _pause(answer: httpx.Response) -> float:

@@ -31,6 +31,11 @@ class Budget:
         self._made = [at for at in self._made if now - MINUTE_S < at <= now]
         return max(self.calls - len(self._made), 0)
 
+    @property
+    def free_in_s(self) -> float:
+        """Return for how many seconds no call is left, 0 if one is."""
+        return 0.0 if self.left else max(self._made[-self.calls] + MINUTE_S - self._clock(), 0.01)
+
     def take(self) -> bool:
         """Count a call that is about to be made; False if none is left in this minute."""
         if not self.left:

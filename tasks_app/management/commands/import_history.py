@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import sys
 import time
 from argparse import ArgumentParser
 from dataclasses import replace
@@ -20,6 +19,7 @@ from processors.history import transfer
 from processors.history.store import HistoryError
 from processors.snapshot import FeedSpec
 from tasks_app import history
+from tasks_app.management.bar import Bar
 from tasks_app.models import Feed
 from tasks_app.supervisor import feed_spec
 
@@ -67,9 +67,9 @@ class Command(BaseCommand):
 
     def _file(self, store: Any, spec: FeedSpec, path: Path) -> None:
         tally, began = Tally(), time.monotonic()
-        bar = Bar(rows_in(path), tally, path.name)
-        moved = transfer.bring(store, spec.name, bar.watching(transfer.of_file(path, spec, tally)))
-        bar.end()
+        bar = Bar(path.name, rows_in(path), "rows")
+        snapshots = bar.watching(transfer.of_file(path, spec, tally), lambda: tally.received)
+        moved = transfer.bring(store, spec.name, snapshots)
         seconds = max(time.monotonic() - began, 1e-9)
         self.stdout.write(
             f"{path.name}: {moved.snapshots} snapshots of {moved.rows} rows, {moved.new} new, "
@@ -88,34 +88,3 @@ def rows_in(path: Path) -> int:
             return sum(part.count(b"\n") for part in iter(lambda: file.read(2**22), b""))
     except (OSError, ValueError):
         return 0
-
-
-class Bar:
-    """A line on a terminal that tells how far it is; nothing where nobody looks."""
-
-    WIDTH, EVERY_S = 30, 0.2
-
-    def __init__(self, total: int, tally: Tally, name: str):
-        self.total, self.tally, self.name = total, tally, name
-        self._shown_at = 0.0
-        self._live = sys.stderr.isatty()
-
-    def watching(self, source: Any) -> Any:
-        for each in source:
-            if self._live and time.monotonic() - self._shown_at > self.EVERY_S:
-                self._shown_at = time.monotonic()
-                self._show()
-            yield each
-
-    def _show(self) -> None:
-        share = min(self.tally.received / self.total, 1.0) if self.total else 0.0
-        full = round(share * self.WIDTH)
-        sys.stderr.write(
-            f"\r{self.name} [{'#' * full}{'.' * (self.WIDTH - full)}] {share:4.0%} {self.tally.received} rows"
-        )
-        sys.stderr.flush()
-
-    def end(self) -> None:
-        if self._live:
-            self._show()
-            sys.stderr.write("\n")

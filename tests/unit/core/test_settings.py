@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from processors.feeds.vendor import VENDORS
+from processors.feeds.vendors.registry import VENDORS
 
 ROOT = Path(__file__).parents[3]
 

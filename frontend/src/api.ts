@@ -51,6 +51,18 @@ export interface Feed {
   } | null
 }
 
+/** What a code stands for; null is what nobody told. */
+export interface Instrument {
+  code: string
+  name: string
+  calendar: string
+  sector: string
+  tick_size: number | null
+  lot_size: number | null
+  listed: string | null
+  delisted: string | null
+}
+
 export type FeedState =
   | 'off'
   | 'starting'
@@ -349,6 +361,11 @@ export const api = {
   processors: () => call<Processor[]>('GET', 'processors'),
   feeds: () => call<Feed[]>('GET', 'feeds'),
   health: (feed: string) => call<Health>('GET', `feeds/${encodeURIComponent(feed)}/health`),
+  instruments: (calendar: string, codes: string[]) =>
+    call<Page<Instrument>>(
+      'GET',
+      `instruments?${query({ calendar, codes: codes.join(','), page_size: codes.length })}`,
+    ).then((page) => page.results),
   upload: (file: File) => call<Look>('POST', `uploads?${query({ name: file.name })}`, file),
   look: (id: string, mapping: Record<string, string>) =>
     call<Look>('POST', `uploads/${id}/look`, { mapping }),

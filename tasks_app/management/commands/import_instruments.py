@@ -20,7 +20,7 @@ SHOWN = 20
 class Command(BaseCommand):
     help = (
         "Bring codes, names, sectors, tick and lot sizes and the days of listing and delisting from a CSV or Parquet "
-        "file or from a vendor. Rows that are known are brought up to date; one that is not right is named and left out."
+        "file or from a vendor. Rows that are known are brought up to date; what is not right is named and left out."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

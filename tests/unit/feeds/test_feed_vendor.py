@@ -2,112 +2,28 @@
 
 from __future__ import annotations
 
-import json
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from feed_support import ALWAYS, Running, Valkey, published, until
+from vendor_server import STOCKS, Handler, vendors_at_hand
 
 from processors.bus import Bus, connect
 from processors.feeds.vendor import VendorFeed, VendorParams
+from processors.feeds.vendors.base import VendorError
 from processors.feeds.vendors.limits import Breaker, Budget
+from processors.feeds.vendors.registry import VENDORS
 
 SPEC = replace(ALWAYS, interval_ms=500, volume_mode="cumulative")
-STOCKS = 60
-
-
-class Day:
-    """How a vendor answers now; ``calls`` counts how often it was asked."""
-
-    def __init__(self) -> None:
-        self.mood, self.calls, self.moved = "good", 0, 0
-
-
-class Handler(BaseHTTPRequestHandler):
-    tushare, akshare = Day(), Day()
-
-    def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        assert (asked["api_name"], asked["token"]) == ("rt_k", "of-a-test")
-        exchange = asked["params"]["ts_code"][-2:]
-        fields = ["ts_code", "name", "close", "vol", "amount"]
-        rows = [[f"{code}.{exchange}", "x", price, volume, volume * price]
-                for code, price, volume in stocks(self.tushare) if exchange_of(code) == exchange]  # fmt: skip
-        self.answer(self.tushare, {"code": 0, "msg": "", "data": {"fields": fields, "items": rows}}, items)
-
-    def do_GET(self) -> None:
-        assert self.path == "/api/public/stock_zh_a_spot_em"
-        rows = [{"代码": code, "名称": "x", "最新价": price, "成交量": volume / 100, "成交额": volume * price}
-                for code, price, volume in stocks(self.akshare)]  # fmt: skip
-        self.answer(self.akshare, rows, lambda answer: answer)
-
-    def answer(self, day: Day, good: Any, rows: Callable[[Any], list[Any]]) -> None:
-        day.calls += 1
-        status, headers, mood = 200, {}, day.mood
-        if mood == "empty":
-            rows(good).clear()
-        elif mood == "truncated":
-            del rows(good)[5:]
-        elif mood == "slow":
-            time.sleep(2)
-        elif mood == "columns":
-            good = json.loads(json.dumps(good, ensure_ascii=False).replace("close", "last").replace("最新价", "现价"))
-        body = json.dumps(good).encode()
-        if mood == "html":
-            body = b"<html>maintenance</html>"
-        elif mood == "429":
-            status, headers = 429, {"Retry-After": "2"}
-        elif mood == "500":
-            status = 500
-        elif mood == "cut":
-            body = body[: len(body) // 2]
-        elif mood == "refused":
-            body = json.dumps({"code": 40203, "msg": "抱歉，您每分钟最多访问该接口50次", "data": None}).encode()
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None: ...
-
-
-def exchange_of(code: str) -> str:
-    return {"6": "SH", "0": "SZ", "8": "BJ"}[code[0]]
-
-
-def items(answer: dict[str, Any]) -> list[Any]:
-    return answer["data"]["items"]
-
-
-def stocks(day: Day) -> list[tuple[str, float, float]]:
-    """All stocks trade in each step of ``moved``; the first is suspended, the last never moves."""
-    day.moved += 1
-    codes = [f"{'608'[number % 3]}{number:05}" for number in range(STOCKS)]
-    found = [(code, 10.0 + number, 100.0 * (number + 1) * day.moved) for number, code in enumerate(codes)]
-    return [(codes[0], 0.0, 0.0), *found[1:-1], (codes[-1], 5.0, 1000.0)]
 
 
 @pytest.fixture
 def vendors(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Handler]]:
-    class Own(Handler):
-        tushare, akshare = Day(), Day()
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Own)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    for name in ("TUSHARE_URL", "AKSHARE_URL"):
-        monkeypatch.setenv(name, f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setenv("TUSHARE_TOKEN", "of-a-test")
-    yield Own
-    server.shutdown()
-    server.server_close()
+    with vendors_at_hand(monkeypatch) as found:
+        yield found
 
 
 def ask(valkey: Valkey, state: Path, *sources: str, **more: Any) -> Running:
@@ -128,7 +44,7 @@ def prices(valkey: Valkey) -> dict[str, tuple[float, float]]:
     return {row["code"]: (row["price"], row["volume"]) for part in parts if part for row in part.to_pylist()}
 
 
-@pytest.mark.parametrize("source", ["tushare", "akshare"])
+@pytest.mark.parametrize("source", list(VENDORS))
 def test_a_market_comes_in_shares_per_interval(
     valkey: Valkey, vendors: type[Handler], tmp_path: Path, source: str
 ) -> None:
@@ -139,7 +55,7 @@ def test_a_market_comes_in_shares_per_interval(
     run.stop()
     found = prices(valkey)
     assert len(found) == STOCKS - 1 and found["000001"][0] == 11.0
-    step = 1 if source == "akshare" else 1 * 3  # three calls make a market of the one vendor
+    step = 3 if source == "tushare" else 1  # three calls make a market of the one vendor, and it moves with each
     assert found["000001"][1] == pytest.approx(200.0 * step) and found["800059"][1] == 0
     assert [header.time % 500 for header, _ in published(valkey.url, SPEC)] == [0] * len(published(valkey.url, SPEC))
 
@@ -172,6 +88,41 @@ def test_on_a_bad_day_the_next_source_is_taken_and_both_are_told(
         assert told(run, "akshare")["state"] == "in reserve"
     run.stop()
     assert all(header.received <= header.expected == STOCKS - 1 for header, _ in published(valkey.url, SPEC))
+
+
+@pytest.mark.parametrize("source", ["tushare_dc", "tushare_sina"])
+@pytest.mark.parametrize(
+    ("mood", "said"),
+    [
+        ("page missing", "page 2 of 3 has 0 rows, expected 25"),
+        ("page short", "page 2 of 3 has 20 rows, expected 25"),
+        ("page twice", "60 rows with 1 stocks twice"),
+        ("html", "expected JSON, got '<html>"),
+        ("empty", "an empty answer"),
+        ("columns", "columns changed, no "),
+        ("slow", "no answer in time (1 s)"),
+        ("429", "too many calls, says the vendor (429)"),
+    ],
+)
+def test_a_market_in_pages_is_whole_or_an_error(
+    vendors: type[Handler], tmp_path: Path, source: str, mood: str, said: str
+) -> None:
+    vendor = VENDORS[source](tmp_path, timeout_s=1.0)
+    assert vendor.snapshot().num_rows == STOCKS
+    getattr(vendors, source).mood = mood
+    with pytest.raises(VendorError) as error:
+        vendor.snapshot()
+    assert said in str(error.value)
+
+
+def test_a_market_in_pages_is_not_begun_without_the_budget_for_all_of_it(
+    vendors: type[Handler], tmp_path: Path
+) -> None:
+    vendor = VENDORS["tushare_dc"](tmp_path, timeout_s=1.0, calls_per_min=5)
+    vendor.snapshot()
+    with pytest.raises(VendorError, match="2 more calls make a market, 1 of 5 are left this minute") as error:
+        vendor.snapshot()
+    assert vendors.tushare_dc.calls == 4 and error.value.pause_s
 
 
 def test_without_any_source_there_is_a_gap_and_no_invented_market(

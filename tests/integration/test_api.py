@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -52,6 +53,20 @@ def test_tasks_are_filtered_ordered_searched_and_paged(api: Client, followed: in
     created = api.task(ids[0]).created_at.isoformat()
     assert min(task.id for task in api.all_tasks(created_after=created)) == ids[0]
     assert ids[0] not in {task.id for task in api.all_tasks(created_before=created)}
+
+
+def test_instruments_are_found_by_code_and_by_name_in_pages(platform: Platform, api: Client, tmp_path: Path) -> None:
+    rows = "".join(f"{600000 + number},浦发 {number},,0.01,1999-11-10\n" for number in range(7))
+    (tmp_path / "stocks.csv").write_text(f"code,name,sector,tick_size,listed\n{rows}000001,平安银行,银行,,\n")
+    assert "8 new" in platform.manage("import_instruments", str(tmp_path / "stocks.csv"))
+    first = api.instruments(search="浦发", page_size=5)
+    second = api.instruments(search="浦发", page_size=5, page=2)
+    assert first.count == 7 and first.next and not second.next
+    assert [row.code for row in (*first.results, *second.results)] == [str(600000 + number) for number in range(7)]
+    [bank] = api.instruments(["000001", "999999"], calendar="XSHG").results
+    assert (bank.name, bank.sector, bank.tick_size, bank.listed) == ("平安银行", "银行", None, None)
+    assert api.instruments(search="00003").results[0].tick_size == 0.01
+    assert api.instruments(["000001"], calendar="XNYS").count == 0
 
 
 @pytest.mark.parametrize(

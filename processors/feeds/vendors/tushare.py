@@ -3,7 +3,7 @@ of past days), ``stock_basic`` (what each code stands for)."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,7 +13,6 @@ from processors.feeds.vendors.base import LOT, VendorError
 
 _PARTS = ("6*.SH", "0*.SZ,3*.SZ", "*.BJ")  # a call gives 6,000 rows at most
 _NAMES = {"code": "ts_code", "price": "close", "volume": "vol", "amount": "amount"}
-_MOST_ROWS = {"daily": 6_000, "stk_mins": 8_000, "stock_basic": 6_000}
 _CODES_AT_ONCE = 100
 _SESSION_MIN = 240
 _TOO_OFTEN = 40203
@@ -28,15 +27,16 @@ class Tushare(Archive):
     url = "http://api.tushare.pro"
     calls_per_min = 50
     needs_token = True
+    most_rows: ClassVar = {"daily": 6_000, "stk_mins": 8_000, "stock_basic": 6_000}  # of an answer
 
     def snapshot(self) -> pa.Table:
         return _plain(pa.concat_tables([self.table(self._ask("rt_k", ts_code=codes), _NAMES) for codes in _PARTS]))
 
     def limits(self, every: str, days: int) -> tuple[int, int]:
         if every == DAY:
-            most = min(days, _MOST_ROWS["daily"] - 1)
-            return min((_MOST_ROWS["daily"] - 1) // most, _CODES_AT_ONCE), most
-        return 1, (_MOST_ROWS["stk_mins"] - 1) // (_SESSION_MIN // MINUTES[every] + 1)
+            most = min(days, self.most_rows["daily"] - 1)
+            return min((self.most_rows["daily"] - 1) // most, _CODES_AT_ONCE), most
+        return 1, (self.most_rows["stk_mins"] - 1) // (_SESSION_MIN // MINUTES[every] + 1)
 
     def bars(self, piece: Piece, every: str) -> pa.Table:
         codes = ",".join(map(suffixed, piece.codes))
@@ -64,7 +64,7 @@ class Tushare(Archive):
         """Return the rows of a call. Raises ``VendorError`` for one that was cut off where Tushare's answers end."""
         body = {"api_name": api, "token": self.token, "params": params, "fields": fields}
         rows = _rows(self.call("POST", "", json=body))
-        if len(rows) >= _MOST_ROWS.get(api, len(rows) + 1):
+        if len(rows) >= self.most_rows.get(api, len(rows) + 1):
             raise VendorError(f"tushare: {api} was cut off at {len(rows)} rows")
         return rows
 

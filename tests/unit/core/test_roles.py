@@ -54,6 +54,7 @@ def test_the_table_of_roles() -> None:
 def test_the_admins_permissions_are_those_of_the_table() -> None:
     viewer, manager = person("v", "viewer"), person("a", "admin")
     assert viewer.has_perm("tasks_app.view_task") and not viewer.has_perm("tasks_app.change_feed")
+    assert viewer.has_perm("tasks_app.view_instrument") and not viewer.has_perm("tasks_app.change_instrument")
     assert not viewer.has_perm("tasks_app.view_auditrecord") and not viewer.has_perm("auth.view_user")
     assert manager.has_perm("tasks_app.change_feed") and manager.has_perm("auth.change_user")
     assert not person("gone", "admin", is_active=False).has_perm("tasks_app.view_task")

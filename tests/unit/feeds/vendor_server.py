@@ -108,8 +108,16 @@ def _akshare(day: Day, call: str, asked: dict[str, str]) -> tuple[Any, Callable[
         daily = call == "stock_zh_a_hist"
         every = "day" if daily else f"{asked['period']}min"
         time = "日期" if daily else "时间"
-        rows = [{time: f"{moment[:10]}T00:00:00.000" if daily else moment, "收盘": price, "成交量": volume / 100, "成交额": amount}
-                for moment, price, volume, amount in bars(asked["symbol"], asked["start_date"], asked["end_date"], every)]  # fmt: skip # noqa: E501
+        found = bars(asked["symbol"], asked["start_date"], asked["end_date"], every)
+        rows = [
+            {
+                time: f"{moment[:10]}T00:00:00.000" if daily else moment,
+                "收盘": price,
+                "成交量": volume / 100,
+                "成交额": amount,
+            }
+            for moment, price, volume, amount in found
+        ]
     elif call == "stock_info_a_code_name":
         rows = [{"code": each["code"], "name": each["name"]} for each in INSTRUMENTS if not each["delisted"]]
     else:
@@ -135,9 +143,10 @@ def _east_money(day: Day, asked: dict[str, str]) -> tuple[Any, Callable[[Any], l
 def _sina(day: Day, what: str, asked: dict[str, str]) -> tuple[Any, Callable[[Any], list[Any]]]:
     if what == "Count":
         return str(STOCKS), lambda answer: []
-    page, size = int(asked["page"]), 25
+    page = int(asked["page"])
+    market = sorted(stocks(day, 1 if page == 1 else 0))
     rows = [{"symbol": "x", "code": code, "trade": f"{price:.3f}", "volume": volume, "amount": volume * price}
-            for code, price, volume in sorted(stocks(day, 1 if page == 1 else 0))[(page - 1) * size : page * size]]  # fmt: skip
+            for code, price, volume in market[(page - 1) * 25 : page * 25]]  # fmt: skip
     return rows, lambda answer: answer
 
 

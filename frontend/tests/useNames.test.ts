@@ -16,7 +16,6 @@ async function answer(path: string): Promise<Response> {
   return new Response(JSON.stringify({ count: results.length, next: null, previous: null, results }))
 }
 
-const scope = () => effectScope()
 const settled = async () => {
   await nextTick()
   await new Promise((resolve) => setTimeout(resolve, 5))
@@ -32,10 +31,10 @@ afterEach(() => vi.unstubAllGlobals())
 
 it('asks once for each page of codes, and for none twice', async () => {
   const shown = ref({ calendar: 'XSHG', codes: ['600000', '688001'] })
-  const life = scope()
-  const names = life.run(() => useNames(() => shown.value))
+  const life = effectScope()
+  const nameOf = life.run(() => useNames(() => shown.value))
   await settled()
-  expect(names?.value).toEqual({ '600000': '浦发银行' })
+  expect([nameOf?.('600000'), nameOf?.('688001')]).toEqual(['浦发银行', undefined])
   shown.value = { calendar: 'XSHG', codes: ['600000', '688001'] }
   await settled()
   expect(asked).toHaveLength(1)
@@ -43,31 +42,32 @@ it('asks once for each page of codes, and for none twice', async () => {
   await settled()
   expect(asked.map((url) => url.searchParams.get('codes'))).toEqual(['600000,688001', '000001'])
   expect(asked[0]?.searchParams.get('calendar')).toBe('XSHG')
-  expect(names?.value).toEqual(KNOWN)
+  expect([nameOf?.('600000'), nameOf?.('000001')]).toEqual(['浦发银行', '平安银行'])
   life.stop()
 })
 
-it('forgets the names of another market', async () => {
+it('tells the names of the market that is shown', async () => {
   const shown = ref({ calendar: 'XSHG', codes: ['600000'] })
-  const life = scope()
-  const names = life.run(() => useNames(() => shown.value))
+  const life = effectScope()
+  const nameOf = life.run(() => useNames(() => shown.value))
   await settled()
+  expect(nameOf?.('600000')).toBe('浦发银行')
   shown.value = { calendar: 'XNYS', codes: ['IBM'] }
   await settled()
-  expect(names?.value).toEqual({})
+  expect(nameOf?.('600000')).toBeUndefined()
   life.stop()
 })
 
 it('does without names while the server can’t tell, and asks again later', async () => {
   down = true
   const shown = ref({ calendar: 'XSHG', codes: ['600000'] })
-  const life = scope()
-  const names = life.run(() => useNames(() => shown.value))
+  const life = effectScope()
+  const nameOf = life.run(() => useNames(() => shown.value))
   await settled()
-  expect(names?.value).toEqual({})
+  expect(nameOf?.('600000')).toBeUndefined()
   down = false
   shown.value = { calendar: 'XSHG', codes: ['600000', '000001'] }
   await settled()
-  expect(names?.value).toEqual(KNOWN)
+  expect([nameOf?.('600000'), nameOf?.('000001')]).toEqual(['浦发银行', '平安银行'])
   life.stop()
 })

@@ -1,28 +1,23 @@
 import { ref, watch } from 'vue'
 import { api } from '@/api'
 
-/** The names of the codes that `shown` returns, as far as they are known: each code is asked for once. */
+/** Tell the names of the codes that `shown` returns, as far as they are known: each code of a market is asked for once. */
 export function useNames(shown: () => { calendar: string; codes: string[] }) {
-  const names = ref<Record<string, string>>({})
-  let asked = new Set<string>()
-  let market = ''
+  const known = ref<Record<string, string>>({})
+  const asked = new Set<string>()
 
   async function look(calendar: string, codes: string[]): Promise<void> {
-    if (calendar !== market) {
-      market = calendar
-      asked = new Set()
-      names.value = {}
-    }
-    const unknown = codes.filter((code) => !asked.has(code))
+    const unknown = codes.filter((code) => !asked.has(`${calendar} ${code}`))
     if (!calendar || !unknown.length) return
-    for (const code of unknown) asked.add(code)
+    const keys = unknown.map((code) => `${calendar} ${code}`)
+    for (const key of keys) asked.add(key)
     try {
       const found = await api.instruments(calendar, unknown)
-      if (calendar !== market) return
-      names.value = { ...names.value, ...Object.fromEntries(found.map(({ code, name }) => [code, name])) }
+      const names = Object.fromEntries(found.map(({ code, name }) => [`${calendar} ${code}`, name]))
+      known.value = { ...known.value, ...names }
     } catch {
-      // A name is a comfort: without it the code stands alone, and is asked for when it is shown again.
-      if (calendar === market) for (const code of unknown) asked.delete(code)
+      // A name is a comfort: without it the code stands alone, and is asked for again when others are.
+      for (const key of keys) asked.delete(key)
     }
   }
 
@@ -34,5 +29,5 @@ export function useNames(shown: () => { calendar: string; codes: string[] }) {
     },
     { immediate: true },
   )
-  return names
+  return (code: string): string | undefined => known.value[`${shown().calendar} ${code}`]
 }

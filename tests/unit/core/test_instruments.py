@@ -75,7 +75,8 @@ def test_parquet_is_read_with_its_types(tmp_path: Path) -> None:
 def test_rows_that_are_not_right_are_named_and_the_others_are_taken(tmp_path: Path) -> None:
     text = (
         "code,name,tick_size,lot_size,listed,delisted\n600000,浦发银行,0.01,100,1999-11-10,\n,nobody,,,,\n"
-        "600002,,,,,\n600003,a,free,,,\n600004,b,,1.5,,\n600005,c,,,yesterday,\n6000 06,d,,,,\n600007,e,,,2020-01-02,2019-01-02\n"
+        "600002,,,,,\n600003,a,free,,,\n600004,b,,1.5,,\n600005,c,,,yesterday,\n6000 06,d,,,,\n"
+        "600007,e,,,2020-01-02,2019-01-02\n"
     )
     told, wrong = bring(written(tmp_path / "stocks.csv", text))
     assert "1 new, 0 changed, 0 the same, 7 not right" in told

@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("tasks_app", "0006_retention"),
+        ("tasks_app", "0007_keep"),
     ]
 
     operations = [

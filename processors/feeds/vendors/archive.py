@@ -73,6 +73,8 @@ class Archive(Vendor):
             at = pc.assume_timezone(_moments(found.column("time"), every), ZONE)
         except (pa.ArrowException, ValueError) as error:
             raise VendorError(f"{self.name}: columns changed, {error}") from error
+        if at.null_count:
+            raise VendorError(f"{self.name}: {at.null_count} bars without a time")
         place = found.column_names.index("time")
         return found.set_column(place, "time", at.cast(pa.timestamp("ms", tz="UTC"))).select(BARS.names).cast(BARS)
 

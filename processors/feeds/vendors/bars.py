@@ -72,12 +72,27 @@ class Bars:
     def _patiently(self, piece: Piece) -> pa.Table:
         for attempt in range(TRIES - 1):
             try:
-                return self.vendor.bars(piece, self.order.every)
+                return self._asked(piece)
             except VendorError as error:
                 pause_s = FIRST_PAUSE_S * 2**attempt if error.pause_s is None else error.pause_s
                 log.warning("call failed, trying again", source=self.vendor.name, error=str(error), pause_s=pause_s)
                 time.sleep(pause_s)
-        return self.vendor.bars(piece, self.order.every)
+        return self._asked(piece)
+
+    def _asked(self, piece: Piece) -> pa.Table:
+        """Return a piece's bars. Raises ``VendorError`` for some that were not asked for: who gives those has not
+        understood, and may have left out others."""
+        found = self.vendor.bars(piece, self.order.every)
+        days = pc.local_timestamp(found.column("time").cast(pa.timestamp("ms", ZONE))).cast(pa.date32())
+        known = pc.is_in(found.column("code"), pa.array(piece.codes))
+        asked = pc.and_(known, pc.and_(pc.greater_equal(days, piece.begin), pc.less_equal(days, piece.end)))
+        if not pc.all(asked, min_count=0).as_py():
+            first = found.filter(pc.invert(asked)).slice(0, 1).to_pylist()[0]
+            raise VendorError(
+                f"{self.vendor.name}: bars of {first['code']} at {first['time']}, expected days from {piece.begin} to "
+                f"{piece.end} of {', '.join(piece.codes[:3])} …"
+            )
+        return found
 
     def _count(self, path: Path) -> None:
         table = pq.read_table(path, columns=["code", "time"])

@@ -130,7 +130,7 @@ class Vendor(ABC):
             raise VendorError(f"{self.name}: columns changed, no {', '.join(missing)}; found {found}")
         try:
             columns = {field: _column(field, [row.get(name) for row in rows]) for field, name in names.items()}
-        except (pa.ArrowException, TypeError, ValueError) as error:
+        except (pa.ArrowException, AttributeError, TypeError, ValueError) as error:
             raise VendorError(f"{self.name}: columns changed, {error}") from error
         for field, worth in (units or {}).items():
             columns[field] = pc.multiply(columns[field], float(worth))

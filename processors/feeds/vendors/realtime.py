@@ -33,9 +33,15 @@ class EastMoney(Vendor):
         asked = {"pn": number, "pz": 200, "po": 0, "np": 1, "fltt": 2, "invt": 2, "fid": "f12", "fs": _A_SHARES}
         fields = ",".join(_EAST_MONEY.values())
         answer: Any = self.call("GET", "/api/qt/clist/get", params={**asked, "fields": fields})
-        if not isinstance(answer, dict) or "data" not in answer:
-            raise VendorError(f"{self.name}: expected an object with data, got {str(answer)[:80]}")
-        data = answer["data"] or {"diff": [], "total": 0}
+        data = answer.get("data", answer) if isinstance(answer, dict) else answer
+        if data is None:  # beyond the last page
+            return [], 0
+        if (
+            not isinstance(data, dict)
+            or not isinstance(data.get("diff"), list)
+            or not isinstance(data.get("total"), int)
+        ):
+            raise VendorError(f"{self.name}: expected data with diff and total, got {str(answer)[:80]}")
         return data["diff"], data["total"]
 
 

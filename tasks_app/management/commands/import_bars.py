@@ -55,9 +55,7 @@ class Command(BaseCommand):
                 state, timeout_s=options["timeout"], calls_per_min=options["calls_per_min"], waits=True
             )
             self._import(store, spec, Bars(source, order, state / f"{feed}-{vendor}-{every}"))
-        except VendorError as error:
-            raise CommandError(f"{error}; what has come is kept: give the command again to go on") from error
-        except HistoryError as error:
+        except (VendorError, HistoryError) as error:
             raise CommandError(str(error)) from error
 
     def _specs(self, store: History, name: str, every: str) -> tuple[FeedSpec, FeedSpec]:
@@ -77,14 +75,14 @@ class Command(BaseCommand):
         found = codes.split(",") if codes else instruments.codes_listed(spec.calendar, start, end)
         if not found:
             raise CommandError("no instruments are known: give --codes, or manage.py import_instruments first")
-        try:
-            return Order(plain_codes(found), start, end, every)
-        except VendorError as error:
-            raise CommandError(str(error)) from error
+        return Order(plain_codes(found), start, end, every)
 
     def _import(self, store: History, spec: FeedSpec, bars: Bars) -> None:
-        for _ in Bar(bars.source, bars.calls, "calls").watching(bars.fetch(), lambda: bars.fetched):
-            pass
+        try:
+            for _ in Bar(bars.source, bars.calls, "calls").watching(bars.fetch(), lambda: bars.fetched):
+                pass
+        except VendorError as error:
+            raise CommandError(f"{error}; what has come is kept: give the command again to go on") from error
         self._completeness(bars)
         tally = Tally()
         snapshots = Bar(spec.name, bars.received.total(), "bars").watching(

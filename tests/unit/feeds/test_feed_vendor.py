@@ -115,6 +115,12 @@ def test_a_market_in_pages_is_whole_or_an_error(
     assert said in str(error.value)
 
 
+def test_a_list_of_another_shape_is_an_error(vendors: type[Handler], tmp_path: Path) -> None:
+    vendors.tushare_dc.mood = "renamed"
+    with pytest.raises(VendorError, match="expected data with diff and total"):
+        VENDORS["tushare_dc"](tmp_path, timeout_s=1.0).snapshot()
+
+
 def test_a_market_in_pages_is_not_begun_without_the_budget_for_all_of_it(
     vendors: type[Handler], tmp_path: Path
 ) -> None:

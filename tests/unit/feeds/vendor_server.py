@@ -91,6 +91,7 @@ def _tushare(day: Day, body: dict[str, Any]) -> tuple[Any, Callable[[Any], list[
         daily = api == "daily"
         every = "day" if daily else params["freq"]
         begin, end = (params[name] for name in ("start_date", "end_date"))
+        end = "20211231" if day.mood == "other days" else end
         assert len(begin) == (8 if daily else 19) and (daily or "," not in params["ts_code"])
         fields = ["ts_code", "trade_date" if daily else "trade_time", "close", "vol", "amount"]
         rows = [[ts_code, moment[:10].replace("-", "") if daily else moment, price,
@@ -141,8 +142,9 @@ def _east_money(day: Day, asked: dict[str, str]) -> tuple[Any, Callable[[Any], l
 
 
 def _sina(day: Day, what: str, asked: dict[str, str]) -> tuple[Any, Callable[[Any], list[Any]]]:
-    if what == "Count":
+    if what == "StockCount":
         return str(STOCKS), lambda answer: []
+    assert what == "Data"
     page = int(asked["page"])
     market = sorted(stocks(day, 1 if page == 1 else 0))
     rows = [{"symbol": "x", "code": code, "trade": f"{price:.3f}", "volume": volume, "amount": volume * price}
@@ -168,10 +170,9 @@ class Handler(BaseHTTPRequestHandler):
         elif parts.path == "/api/qt/clist/get":
             self.answer(self.tushare_dc, *_east_money(self.tushare_dc, asked), page=int(asked["pn"]))
         else:
-            day, what = self.tushare_sina, call.removeprefix("Market_Center.getHQNodeStock")
+            day, page = self.tushare_sina, int(asked.get("page", 0))
             assert asked["node"] == "hs_a"
-            page = int(asked.get("page", 0))
-            self.answer(day, *_sina(day, "Count" if what == "Count" else "Data", asked), page=page)
+            self.answer(day, *_sina(day, call.removeprefix("Market_Center.getHQNode"), asked), page=page)
 
     def answer(self, day: Day, good: Any, rows: Callable[[Any], list[Any]], page: int = 0) -> None:
         day.calls += 1
@@ -189,6 +190,8 @@ class Handler(BaseHTTPRequestHandler):
             del rows(good)[20:]
         elif mood == "page twice" and page == 2:
             rows(good)[0] = rows(good)[1]
+        elif mood == "renamed":
+            good = json.loads(json.dumps(good).replace('"diff"', '"list"'))
         elif mood == "slow":
             time.sleep(2)
         elif mood == "columns":

@@ -161,6 +161,16 @@ def test_an_answer_that_was_cut_off_is_an_error(
         vendor.bars(piece, "day")
 
 
+def test_bars_that_nobody_asked_for_are_an_error(
+    kept: ParquetHistory, vendors: type[Handler], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bars_of_vendors, "TRIES", 2)
+    vendors.tushare.mood = "other days"
+    with pytest.raises(CommandError, match="expected days from 2021-12-01 to 2021-12-07 of 600000"):
+        import_bars("bars", "tushare", "--codes", "600000", *WEEK)
+    assert kept.coverage("bars") == []
+
+
 def test_all_that_is_listed_in_the_range_is_asked_for_unless_codes_are_named(
     kept: ParquetHistory, vendors: type[Handler]
 ) -> None:

@@ -41,6 +41,8 @@ class Piece:
 
 
 class Archive(Vendor):
+    """A vendor that has the past as well."""
+
     @abstractmethod
     def limits(self, every: str, days: int) -> tuple[int, int]:
         """Return how many codes, and how many days, of a range of ``days`` one call may ask for."""

@@ -91,6 +91,20 @@ async def test_stocks_come_whole_and_then_as_changes(platform: Platform, followe
         assert second["id"] > first["id"]
 
 
+@pytest.fixture
+def named(platform: Platform, tmp_path: Path) -> None:
+    """Two stocks of the simulator have names."""
+    (tmp_path / "names.csv").write_text("code,name\nSIM000003,Orchard Foods\nSIM000007,Apple Orchards\n")
+    platform.manage("import_instruments", str(tmp_path / "names.csv"), "--calendar", "24/7")
+
+
+async def test_stocks_are_found_by_name(platform: Platform, followed: int, named: None) -> None:
+    async with socket(platform, platform.http) as connection:
+        await say(connection, type="subscribe", topic="stocks", task=followed, query="orchard")
+        found = await until(connection, type="stocks", full=True)
+        assert set(found["columns"]["code"]) <= {"SIM000003", "SIM000007"} and found["total"] > 0
+
+
 async def test_messages_have_the_shape_of_the_samples_that_the_front_end_is_tested_with(
     platform: Platform, followed: int
 ) -> None:

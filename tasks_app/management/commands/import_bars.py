@@ -101,7 +101,8 @@ class Command(BaseCommand):
     def _completeness(self, bars: Bars) -> None:
         """Say what was asked for and what has come."""
         asked, missing = bars.order.codes, bars.missing
-        span = f", from {bars.first:%Y-%m-%d %H:%M} to {bars.last:%Y-%m-%d %H:%M} UTC" if bars.first else ""
+        ends = [f"{each.astimezone(ZoneInfo(ZONE)):%Y-%m-%d %H:%M}" for each in (bars.first, bars.last) if each]
+        span = f", from {ends[0]} to {ends[1]}" if ends else ""
         self.stdout.write(
             f"{bars.source}: {len(asked)} codes asked for, {len(asked) - len(missing)} received, {len(missing)} missing"
             f"; {bars.received.total()} bars{span}"

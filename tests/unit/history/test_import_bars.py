@@ -70,6 +70,7 @@ def test_bars_come_with_their_end_their_close_and_in_shares_and_yuan(
     told = import_bars("bars", vendor, "--every", every, "--codes", "600000.SH,000001,830799,600099", *WEEK)
     assert held(kept, "bars") == expected(CODES, every)
     assert "4 codes asked for, 3 received, 1 missing" in told and "no bar of 600099" in told
+    assert f"from 2021-12-01 {'15:00' if every == 'day' else '10:00'} to 2021-12-07 15:00\n" in told
     assert [day.day for day in kept.coverage("bars")] == DAYS
     headers = [header for header, _ in kept.headers("bars")]
     assert {header.interval_ms for header in headers} == {86_400_000 if every == "day" else 1_800_000}

@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from platform_process import free_port
 
 ARTIFACT = ("org.apache.kafka", "kafka_2.13", "4.3.0")
+CERTIFICATES = Path(__file__).parents[1] / "fixtures" / "tls"
 USER, PASSWORD = "live", "of-a-test"
 _CLUSTER = "MkU3OEVBNTcwNTJENDM2Qg"
 _SETTINGS = """
@@ -20,8 +21,14 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{controller}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl},SSL://127.0.0.1:{tls},\
+CONTROLLER://127.0.0.1:{controller}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL,CONTROLLER:PLAINTEXT
+ssl.keystore.type=PEM
+ssl.keystore.location={certificates}/server.pem
+ssl.truststore.type=PEM
+ssl.truststore.location={certificates}/ca.pem
+ssl.client.auth=required
 sasl.enabled.mechanisms=PLAIN
 listener.name.sasl_plaintext.plain.sasl.jaas.config=\
 org.apache.kafka.common.security.plain.PlainLoginModule required user_{user}="{password}";
@@ -39,14 +46,18 @@ log.cleaner.dedupe.buffer.size=8388608
 
 
 class Broker:
-    """One node that is broker and controller; ``servers`` needs no password, ``sasl_servers`` needs one."""
+    """One node that is broker and controller. ``servers`` needs nothing, ``sasl_servers`` a password, ``tls_servers`` a
+    certificate."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.classpath = folder, jars.classpath(*ARTIFACT)
-        ports = {name: free_port() for name in ("port", "sasl", "controller")}
-        self.servers, self.sasl_servers = (f"127.0.0.1:{ports[name]}" for name in ("port", "sasl"))
+        ports = {name: free_port() for name in ("port", "sasl", "tls", "controller")}
+        self.servers, self.sasl_servers, self.tls_servers = (
+            f"127.0.0.1:{ports[name]}" for name in ("port", "sasl", "tls")
+        )
         self.settings = folder / "server.properties"
-        self.settings.write_text(_SETTINGS.format(folder=folder, user=USER, password=PASSWORD, **ports))
+        places = {"folder": folder, "certificates": CERTIFICATES}
+        self.settings.write_text(_SETTINGS.format(user=USER, password=PASSWORD, **places, **ports))
         self._run("kafka.tools.StorageTool", "format", "-t", _CLUSTER, "-c", str(self.settings)).wait(60)
         self.start()
         self.admin = AdminClient({"bootstrap.servers": self.servers})

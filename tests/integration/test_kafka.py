@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from feed_support import Running, Valkey, content, published, until
-from kafka_broker import PASSWORD, USER, Broker
+from kafka_broker import CERTIFICATES, PASSWORD, USER, Broker
 
 from processors.bus import Bus, connect
 from processors.contract import FeedSpec
@@ -292,6 +292,26 @@ def test_a_password_lets_in_and_a_wrong_one_does_not(
     until(lambda: "uthentication" in run.facts.get("sources", [{"error": ""}])[0]["error"], 20)
     run.stop()
     monkeypatch.setenv("KAFKA_PASSWORD", PASSWORD)
+    run = follow(valkey, topic)
+    all_there(valkey, 3)
+    run.stop()
+
+
+def test_tls_checks_the_broker_and_shows_who_asks(
+    broker: Broker, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = broker.topic("enciphered")
+    for number in range(3):
+        send(broker, topic, ENCODE["json"](snapshot(number)))
+    for name, value in (
+        ("SERVERS", broker.tls_servers), ("SECURITY", "SSL"), ("CA_FILE", CERTIFICATES / "stranger.pem"),
+        ("CERTIFICATE_FILE", CERTIFICATES / "client.pem"), ("KEY_FILE", CERTIFICATES / "client.key"),
+    ):  # fmt: skip
+        monkeypatch.setenv(f"KAFKA_{name}", str(value))
+    run = follow(valkey, topic)
+    until(lambda: "certificate" in run.facts.get("sources", [{"error": ""}])[0]["error"], 20)
+    run.stop()
+    monkeypatch.setenv("KAFKA_CA_FILE", str(CERTIFICATES / "ca.pem"))
     run = follow(valkey, topic)
     all_there(valkey, 3)
     run.stop()

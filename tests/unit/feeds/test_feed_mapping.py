@@ -83,7 +83,7 @@ def test_a_suggestion_uses_each_column_once_and_says_nothing_of_what_it_does_not
     ("name", "data", "said"),
     [
         ("a.zip", b"no zip at all", "cannot be read as CSV"),
-        ("a.csv.gz", gzip.compress(b"x" * 9999)[:40], "cannot be read as CSV"),
+        ("a.csv.gz", gzip.compress(b"x" * 9999, mtime=0)[:40], "cannot be read as CSV"),
         ("a.parquet", b"PAR1 but no more", "cannot be read as Parquet"),
         ("a.csv", b"", "is empty"),
         ("a.csv", b"\n\n", "begins with an empty line"),

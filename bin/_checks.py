@@ -18,10 +18,6 @@ ROOT = Path(__file__).resolve().parent.parent
 FRONTEND = ROOT / "frontend"
 
 
-# Much of a test of processes is waiting. Files in their order: integration tests come first, the small ones fill up.
-SIDE_BY_SIDE = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--durations=25"]
-
-
 @dataclass(frozen=True)
 class Check:
     name: str
@@ -37,7 +33,10 @@ def main() -> int:
     pytest = [sys.executable, "-m", "pytest", *(["-k", options.k] if options.k else []), *more, *options.paths]
     checks = [Check("pytest", pytest)]
     if not (options.k or options.paths or more):
-        checks = [*python_checks(), *front_end_checks(), Check("pytest", [*pytest, *SIDE_BY_SIDE])]
+        # Tests of processes have the machine for themselves: what they kill and freeze is given seconds to be told.
+        units, processes = ([*pytest, "--durations=15", f"tests/{which}"] for which in ("unit", "integration"))
+        checks = [*python_checks(), *front_end_checks()]
+        checks += [Check("unit tests", [*units, "-n", "2"]), Check("integration tests", processes)]
     with tempfile.TemporaryDirectory(prefix="platform-test-") as state:
         results = [run(check, environment(state)) for check in checks]
     return summary(checks, results)

@@ -1,7 +1,9 @@
-"""Each cluster's chain-linked index, and the forecasts of its next return: the means of its members' forecasts.
+"""Each cluster's chain-linked index, and the forecasts of its next return.
 
 A cluster's return is the equal-weight mean log return of the members it had, so that a stock that changes cluster moves
-no index. Arrays of shape (K,), returns in bp.
+no index. Its point forecast is the mean of its members'; its median forecast comes of the point by the rule that the
+stocks' do (``median``, without a price grid: a mean of many lies on none), for the mean of medians is no median. Arrays
+of shape (K,), returns in bp.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from processors.algorithms import band, scores
+from processors.algorithms import band, median, scores
 from processors.algorithms.memory import BP, RETURN_ALPHA, shrunk_sigma
 
 Array = np.ndarray
@@ -25,6 +27,7 @@ def new() -> State:
         **{name: np.zeros(0) for name in ("index", "square_s", "square_w", "open", "point", "median")},
         "half": np.zeros((band.LEVELS, 0)),
         "band": band.band(0),
+        "experts": median.experts(),
         "total": np.zeros((0, len(scores.SUMS))),
     }
 
@@ -75,14 +78,20 @@ def _close(state: State, seen: Array, truth: Array) -> None:
         point, half = state["point"][rows], state["half"][:, rows]
         issued = scores.Issued(point, state["median"][rows], half, sigma_bp(state)[rows])
         state["total"][rows] += np.column_stack(scores.interval_rows(y, issued))
+        median.learn(state["experts"], y, point, *_no_grid(len(rows)))
         band.learn(state["band"], rows, band.missed(y - point, half))
 
 
-def forecast(state: State, point: Array, median: Array, cluster: Array) -> None:
-    """Open a forecast per cluster from its members' point and median forecasts; ``cluster`` is each member's."""
+def forecast(state: State, point: Array, cluster: Array) -> None:
+    """Open a forecast per cluster from its members' point forecasts; ``cluster`` is each member's."""
     clusters = len(state["index"])
     members = np.bincount(cluster, minlength=clusters)
     state["open"] = (members > 0).astype(float)
-    for name, values in (("point", point), ("median", median)):
-        state[name] = np.bincount(cluster, weights=values, minlength=clusters) / np.maximum(members, 1)
+    state["point"] = np.bincount(cluster, weights=point, minlength=clusters) / np.maximum(members, 1)
+    state["median"] = median.forecast(state["experts"], state["point"], *_no_grid(clusters))
     state["half"] = band.half_widths(state["band"], sigma_bp(state))
+
+
+def _no_grid(count: int) -> tuple[Array, Array]:
+    """Return ticks and shares of unchanged intervals of what has no price grid."""
+    return np.zeros(count), np.zeros(count)

@@ -111,8 +111,7 @@ def forecast(state: State, now: SnapshotView, params: Chosen, coefficients: Arra
     )
     predictor.forecast(state["predictor"], _settings(params, state["trade_sign"]), given)
     state["counts"]["predicted"] += int(where.sum())
-    point, median = (state["predictor"][name][where] for name in ("point", "median"))
-    cluster_price.forecast(state["clusters"], point, median, group[where])
+    cluster_price.forecast(state["clusters"], state["predictor"]["point"][where], group[where])
 
 
 def _features(state: State, now: SnapshotView, by: features.Scales) -> Array:

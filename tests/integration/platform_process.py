@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -41,6 +42,8 @@ users.create_superuser("admin", password="{PASSWORD}")
 for name, role in (("viewer", "viewer"), ("operator", "operator"), ("manager", "admin")):
     users.create_user(name, password="{PASSWORD}").groups.add(Group.objects.get(name=role))
 """
+_OF_THE_DATABASE = {"DATABASE_URL", "PROCESSORS_FILE", "PROCESSOR_PACKAGES"}
+_made: list[sqlite3.Connection] = []  # the database of a platform without any of these settings, once there was one
 _JANITOR = "import django; django.setup(); from tasks_app import janitor; janitor.run()"
 
 
@@ -66,7 +69,7 @@ def free_port() -> int:
 
 class Platform:
     def __init__(self, state: Path, **settings: str):
-        self.state, self.port = state, free_port()
+        self.state, self.port, self._settings = state, free_port(), settings
         self.redis_url = f"unix://{state}/redis.sock"
         self.env = {
             **os.environ,
@@ -84,13 +87,27 @@ class Platform:
 
     def start(self) -> Platform:
         self.start_redis()
-        subprocess.run([sys.executable, "-c", _PREPARE], env=self.env, cwd=ROOT, check=True)
+        self._prepare()
         self.start_web()
         self.start_worker()
         self.start_janitor()
         self.http = self.client("admin")
         self.results = Results(connect(self.redis_url))
         return self
+
+    def _prepare(self) -> None:
+        """Make the database, or copy the one that was made for the first platform like this."""
+        database = self.state / "platform.sqlite3"
+        usual = not _OF_THE_DATABASE & self._settings.keys()
+        if usual and _made:
+            with contextlib.closing(sqlite3.connect(database)) as copy:
+                _made[0].backup(copy)
+            return
+        subprocess.run([sys.executable, "-c", _PREPARE], env=self.env, cwd=ROOT, check=True)
+        if usual:
+            _made.append(sqlite3.connect(":memory:"))
+            with contextlib.closing(sqlite3.connect(database)) as source:
+                source.backup(_made[0])
 
     def start_redis(self) -> None:
         """Start Redis as bin/up does."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from processors.algorithms import band, cluster_price, features, gate, hierarchical, median, memory
+from processors.algorithms import band, cluster_price, features, gate, hierarchical, median, memory, scores
 
 Array = np.ndarray
 
@@ -152,13 +152,29 @@ def test_a_clusters_index_is_chained_from_its_members_mean_returns() -> None:
 def test_a_clusters_forecast_is_its_members_mean_and_is_scored_as_issued() -> None:
     state = cluster_price.new()
     cluster_price.rearrange(state, [-1, -1])
-    point, median = np.array([2.0, 4.0, -1.0]), np.array([0.0, 2.0, 0.0])
-    cluster_price.forecast(state, point, median, np.array([0, 0, 1]))
+    cluster_price.forecast(state, np.array([2.0, 4.0, -1.0]), np.array([0, 0, 1]))
     np.testing.assert_allclose(state["point"], [3.0, -1.0])
-    np.testing.assert_allclose(state["median"], [1.0, 0.0])
+    np.testing.assert_allclose(state["median"], [0.0, 0.0])
     cluster_price.learn(state, np.array([3.0, 3.0]), np.array([0, 0]))  # the other cluster has no real row
     assert state["total"][:, 0].tolist() == [1, 0]
     assert state["total"][0, 1] == 0.0, "the squared error of a forecast that came true"
+
+
+@pytest.mark.parametrize(("tells", "ratio"), [(1.0, 0.9), (0.0, 1.002)])
+def test_a_clusters_median_follows_its_point_where_that_pays_and_the_last_price_where_not(
+    tells: float, ratio: float
+) -> None:
+    state, random = cluster_price.new(), np.random.default_rng(3)
+    cluster_price.rearrange(state, [-1, -1])
+    cluster = np.repeat([0, 1], 40)
+    for _ in range(400):
+        point = np.repeat(random.normal(size=2), 40)
+        cluster_price.forecast(state, point, cluster)
+        own = random.choice([-10.0, 0.0, 0.0, 0.0, 10.0], 80)  # of a stock on a grid: mostly it stands still
+        cluster_price.learn(state, tells * point + own, cluster)
+    total = state["total"].sum(axis=0)
+    absolute, last = (total[scores.SUMS.index(name)] for name in ("absolute", "absolute_last"))
+    assert absolute / last < ratio
 
 
 # ---- features

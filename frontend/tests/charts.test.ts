@@ -138,8 +138,14 @@ describe('bars', () => {
       xAxis: { data: string[] }[]
       series: { data: unknown[] }[]
     }
-    expect(option.xAxis[0]?.data).toEqual(['12-01 09:31', '12-01 09:32'])
+    expect(option.xAxis[0]?.data).toEqual(['09:31', '09:32'])
     expect(option.series[0]?.data[0]).toEqual([8.5, 8.55, 8.4, 8.6])
     expect(option.series[1]?.data).toHaveLength(2)
+  })
+
+  it('are told their day where they are of several', () => {
+    const bars = barsOf(columns, rows).map((bar, at) => ({ ...bar, end: bar.end + at * 86_400_000 }))
+    const option = barsOption(bars, ZONE, LIGHT) as { xAxis: { data: string[] }[] }
+    expect(option.xAxis[0]?.data).toEqual(['12-01 09:31', '12-02 09:32'])
   })
 })

@@ -1,4 +1,5 @@
 import type { EChartsCoreOption } from 'echarts/core'
+import { compact } from '@/lib/format'
 import { wallClock } from '@/lib/zone'
 import type { ChartTheme } from './palette'
 
@@ -15,8 +16,15 @@ export interface Bar {
 
 const UP = '#e4576c'
 const DOWN = '#14a38b'
-const label = (ms: number, zone: string) =>
-  new Date(wallClock(ms, zone)).toISOString().slice(5, 16).replace('T', ' ')
+const local = (ms: number, zone: string) =>
+  new Date(wallClock(ms, zone)).toISOString().slice(0, 16).replace('T', ' ')
+
+/** Return what bars are called on the axis: the time of day alone where all are of one day. */
+function labels(bars: readonly Bar[], zone: string): string[] {
+  const moments = bars.map(({ end }) => local(end, zone))
+  const oneDay = moments[0]?.slice(0, 10) === moments.at(-1)?.slice(0, 10)
+  return moments.map((moment) => moment.slice(oneDay ? 11 : 5))
+}
 
 /** Return the bars of a page's rows, by the names of its columns. */
 export function barsOf(columns: readonly string[], rows: readonly (readonly unknown[])[]): Bar[] {
@@ -28,7 +36,7 @@ export function barsOption(bars: readonly Bar[], zone: string, theme: ChartTheme
   const color = ({ open, close }: Bar) => (close >= open ? UP : DOWN)
   const axis = {
     type: 'category',
-    data: bars.map(({ end }) => label(end, zone)),
+    data: labels(bars, zone),
     axisLine: { lineStyle: { color: theme.line } },
     axisTick: { show: false },
   }
@@ -55,11 +63,21 @@ export function barsOption(bars: readonly Bar[], zone: string, theme: ChartTheme
     axisPointer: { link: [{ xAxisIndex: 'all' }] },
     xAxis: [
       { ...axis, gridIndex: 0, axisLabel: { show: false } },
-      { ...axis, gridIndex: 1, axisLabel: { color: theme.muted } },
+      {
+        ...axis,
+        gridIndex: 1,
+        axisLabel: { color: theme.muted, alignMinLabel: 'left', alignMaxLabel: 'right' },
+      },
     ],
     yAxis: [
       { ...value, gridIndex: 0 },
-      { ...value, gridIndex: 1, scale: false, splitNumber: 2 },
+      {
+        ...value,
+        gridIndex: 1,
+        scale: false,
+        splitNumber: 2,
+        axisLabel: { color: theme.muted, formatter: compact },
+      },
     ],
     series: [
       {

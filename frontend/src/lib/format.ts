@@ -18,6 +18,11 @@ export function fixed(value: Maybe, digits: number): string {
 
 export const integer = (value: Maybe) => fixed(value, 0)
 
+const SHORT = new Intl.NumberFormat('en-US', { notation: 'compact', maximumFractionDigits: 1 })
+
+/** 15M, 2.5K: where there is room for little. */
+export const compact = (value: Maybe) => (missing(value) ? NONE : SHORT.format(value))
+
 /** Prices below 1 need more digits than prices of thousands. */
 export function price(value: Maybe): string {
   if (missing(value)) return NONE

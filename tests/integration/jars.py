@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -18,8 +19,11 @@ JARS = Path(pyspark.__file__).parent / "jars"
 def classpath(organisation: str, name: str, version: str) -> str:
     """Return a Java class path of a package and all that it needs."""
     folder = Path(sys.prefix) / "jars" / f"{name}-{version}"
-    if not folder.is_dir():
-        _fetch(folder, organisation, name, version)
+    folder.parent.mkdir(exist_ok=True)
+    with (folder.parent / ".lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests may run side by side
+        if not folder.is_dir():
+            _fetch(folder, organisation, name, version)
     return f"{folder}/*"
 
 
@@ -28,7 +32,6 @@ def java() -> str:
 
 
 def _fetch(folder: Path, organisation: str, name: str, version: str) -> None:
-    folder.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         command = [java(), "-cp", f"{JARS}/*", "org.apache.ivy.Main", "-dependency", organisation, name, version]
         command += ["-cache", f"{scratch}/cache", "-types", "jar", "bundle"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,8 +119,8 @@ def test_a_snapshot_whose_answer_got_lost_is_not_written_twice(valkey: Valkey) -
     lose = iter([False, True, False])
 
     class Deaf(Bus):
-        def append(self, header: Header, slices: object) -> Header:
-            written = bus.append(header, slices)  # type: ignore[arg-type]
+        def append(self, header: Header, slices: Sequence[pa.RecordBatch], raw: pa.RecordBatch | None = None) -> Header:
+            written = bus.append(header, slices, raw)
             if next(lose, False):
                 raise redis.TimeoutError("no answer")
             return written

@@ -173,7 +173,7 @@ class Duckdb:
         self.made = True
 
     def read(self) -> pa.Table:
-        return self.connection.execute("SELECT * FROM rows ORDER BY snapshot, code").fetch_arrow_table()
+        return self.connection.execute("SELECT * FROM rows ORDER BY snapshot, code").to_arrow_table()
 
 
 class Arcticdb:

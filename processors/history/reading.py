@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +76,7 @@ class _Files:
     def read(self, chunk: Chunk, segment: Segment, wanted: Wanted) -> pa.Table:
         with told():
             file = self._file(segment.rows_file.name)
-            groups = [at for at in range(chunk.begin, chunk.end) if _may_hold(file, at, wanted)]
+            groups = _groups(file.metadata, chunk, segment, wanted)
             table = file.read_row_groups(groups, columns=wanted.read_columns())
         return _filtered(table, chunk, wanted)
 
@@ -86,15 +86,32 @@ class _Files:
         return self._open[1]
 
 
-def _may_hold(file: pq.ParquetFile, group: int, wanted: Wanted) -> bool:
-    """Say by its statistics whether a row group may hold one of the codes asked for."""
+def _groups(metadata: pq.FileMetaData, chunk: Chunk, segment: Segment, wanted: Wanted) -> Sequence[int]:
+    """Return the row groups of a chunk that may hold one of the codes asked for, by their statistics."""
+    groups = range(chunk.begin, chunk.end)
     if wanted.codes is None:
-        return True
-    found = file.metadata.row_group(group).column(_CODE).statistics
-    if found is None or not found.has_min_max:
-        return True
-    at = bisect_left(wanted.codes, found.min)
-    return at < len(wanted.codes) and wanted.codes[at] <= found.max
+        return groups
+    if not segment.by_code or len(wanted.codes) > len(groups):
+        return [at for at in groups if _may_hold(metadata, at, wanted.codes)]
+    found: set[int] = set()
+    for code in wanted.codes:  # the groups are in order of their codes: a few are looked at, not all
+        at = bisect_left(groups, code, key=lambda group: _span(metadata, group)[1])
+        while at < len(groups) and _span(metadata, groups[at])[0] <= code:
+            found.add(groups[at])
+            at += 1
+    return sorted(found)
+
+
+def _may_hold(metadata: pq.FileMetaData, group: int, codes: list[str]) -> bool:
+    first, last = _span(metadata, group)
+    at = bisect_left(codes, first)
+    return at < len(codes) and codes[at] <= last
+
+
+def _span(metadata: pq.FileMetaData, group: int) -> tuple[str, str]:
+    """Return the first and the last code of a row group; of one without statistics all that there can be."""
+    found = metadata.row_group(group).column(_CODE).statistics
+    return (found.min, found.max) if found is not None and found.has_min_max else ("", chr(0x10FFFF))
 
 
 def _filtered(table: pa.Table, chunk: Chunk, wanted: Wanted) -> pa.Table:

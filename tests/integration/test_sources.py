@@ -16,6 +16,7 @@ import pytest
 from kafka_broker import Broker
 from platform_process import ROOT, Platform, running, wait_for
 from test_life import SAMPLE, SPEC
+from vendor_server import STOCKS, Handler, vendors_at_hand
 
 from tasks_app.client.live import stream
 from tasks_app.messages import Numbers
@@ -33,7 +34,13 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 
 
 @pytest.fixture(scope="module")
-def fed(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> Iterator[Platform]:
+def vendors() -> Iterator[type[Handler]]:
+    with pytest.MonkeyPatch.context() as patch, vendors_at_hand(patch) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def fed(tmp_path_factory: pytest.TempPathFactory, broker: Broker, vendors: type[Handler]) -> Iterator[Platform]:
     with running(tmp_path_factory.mktemp("sources"), KAFKA_SERVERS=broker.servers) as found:
         yield found
 
@@ -174,3 +181,24 @@ def test_a_folder_feeds_the_live_page_as_files_come(fed: Platform, tmp_path: Pat
     wait_for("both files read", lambda: fed.task(feed)["progress"].get("received") == 6000)
     wait_for("the bad one told", lambda: fed.task(feed)["progress"]["rejected"].get("unusable_file") == 1)
     stop(fed, feed)
+
+
+def test_vendors_feed_the_live_page_and_one_stands_in_for_the_other(fed: Platform, vendors: type[Handler]) -> None:
+    asked = {"sources": ["tushare", "akshare"], "expected": STOCKS, "calls_per_min": 10_000, "timeout_s": 2.0}
+    spec = {"calendar": "24/7", "zone": "UTC", "interval_ms": 1_000, "volume_mode": "cumulative"}
+    fed.make_feed("vendors", "vendor", asked, **spec)
+    feed = fed.create("vendor", "vendors", **asked)
+
+    def active() -> str:
+        sources = fed.http.get("/api/feeds/vendors/health").json()["sources"]
+        return next((each["name"] for each in sources if each["active"]), "")
+
+    wait_for("the first source", lambda: active() == "tushare")
+    found = live(fed, "vendors", 5)
+    assert found[-1].stocks == STOCKS - 1, "one is suspended"
+    vendors.tushare.mood = "truncated"
+    wait_for("the other one", lambda: active() == "akshare", 20)
+    assert len(live(fed, "vendors", 5)) == 5
+    [failed, _] = fed.http.get("/api/feeds/vendors/health").json()["sources"]
+    assert "truncated" in failed["error"]
+    assert stop(fed, feed)["progress"]["rejected"] == {}

@@ -21,23 +21,35 @@ function linesOf(name: string): string[] {
 
 describe('a processor that', () => {
   it('clusters and predicts has both', () => {
-    expect(saysOf(shown('server_results_snapshot').numbers)).toEqual({ clusters: true, predictions: true })
+    expect(saysOf(shown('server_results_snapshot').numbers)).toEqual({
+      clusters: true,
+      predictions: true,
+      stocks: true,
+    })
   })
 
   it('clusters only draws no prediction', () => {
-    expect(saysOf(shown('server_results_kmeans').numbers)).toEqual({ clusters: true, predictions: false })
+    expect(saysOf(shown('server_results_kmeans').numbers)).toEqual({
+      clusters: true,
+      predictions: false,
+      stocks: true,
+    })
     expect(linesOf('server_results_kmeans')).toEqual(['Real'])
   })
 
   it('predicts only has one line, of the market', () => {
     const says = saysOf(shown('server_results_linear_regression').numbers)
-    expect(says).toEqual({ clusters: false, predictions: true })
+    expect(says).toEqual({ clusters: false, predictions: true, stocks: true })
     expect(nameOf(1, says)).toBe('Market')
     expect(linesOf('server_results_linear_regression')).toContain('Predicted')
   })
 
   it('predicts without scores predicts all the same', () => {
-    expect(saysOf(shown('server_results_stock_avg').numbers)).toEqual({ clusters: false, predictions: true })
+    expect(saysOf(shown('server_results_stock_avg').numbers)).toEqual({
+      clusters: false,
+      predictions: true,
+      stocks: false,
+    })
   })
 
   it.each([
@@ -50,7 +62,7 @@ describe('a processor that', () => {
   })
 
   it('has told nothing yet may tell anything', () => {
-    expect(saysOf(null)).toEqual({ clusters: true, predictions: true })
+    expect(saysOf(null)).toEqual({ clusters: true, predictions: true, stocks: true })
   })
 })
 

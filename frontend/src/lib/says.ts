@@ -6,13 +6,16 @@ export interface Says {
   /** Stocks are clustered; else the whole market is one line. */
   clusters: boolean
   predictions: boolean
+  /** A row per stock. */
+  stocks: boolean
 }
 
 /** Before the first result nothing is ruled out. */
 export function saysOf(numbers: Numbers | null): Says {
-  if (!numbers) return { clusters: true, predictions: true }
+  if (!numbers) return { clusters: true, predictions: true, stocks: true }
   return {
     clusters: typeof numbers.k === 'number',
+    stocks: typeof numbers.k === 'number' || Boolean(numbers.counts),
     predictions:
       numbers.scores !== null || numbers.clusters.some((cluster) => cluster.predicted_price !== null),
   }

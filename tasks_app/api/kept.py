@@ -8,7 +8,6 @@ from typing import Any
 
 from django.http import HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -17,8 +16,7 @@ from processors.history.export import FORMATS
 from tasks_app import history, services
 from tasks_app.api import history_shapes as shapes
 from tasks_app.api.history import FILES, streamed
-from tasks_app.api.views import whole
-from tasks_app.models import Task
+from tasks_app.api.views import task_of, whole
 
 _LIMIT, _MOST = 600, 5_000
 
@@ -27,7 +25,7 @@ class KeptDaysView(APIView):
     @extend_schema(operation_id="kept_days", responses=shapes.KeptDay(many=True))
     def get(self, request: Request, pk: int) -> Response:
         """Of which days results of a task are kept, oldest first."""
-        return Response([asdict(day) for day in history.archive().days(_task(pk).pk)])
+        return Response([asdict(day) for day in history.archive().days(task_of(pk).pk)])
 
 
 class KeptView(APIView):
@@ -44,7 +42,7 @@ class KeptView(APIView):
     )
     def get(self, request: Request, pk: int) -> HttpResponseBase:
         """Kept results of a task, in the order of their snapshots' numbers."""
-        task, asked = _task(pk), request.query_params
+        task, asked = task_of(pk), request.query_params
         zone = task.feed.zone if task.feed else "UTC"
         start, end = history.between(zone, asked.get("start"), asked.get("end"))
         kind = asked.get("as") or "json"
@@ -60,10 +58,3 @@ def _page(task: int, start: int, end: int, after: int, limit: int) -> dict[str, 
     found = list(islice(history.archive().read(task, start, end, after=after, stocks=False), limit + 1))
     results = [{"seq": each.seq, "numbers": each.numbers} for each in found[:limit]]
     return {"results": results, "next": results[-1]["seq"] if len(found) > limit else None}
-
-
-def _task(pk: int) -> Task:
-    found = Task.objects.select_related("feed").filter(pk=pk).first()
-    if found is None:
-        raise NotFound(f"there is no task {pk}")
-    return found

@@ -268,7 +268,7 @@ class TaskViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gen
     @action(detail=True, filterset_class=None, queryset=TaskEvent.objects.all())
     def events(self, request: Request, pk: str) -> Response:
         """What happened to the task, oldest first, in pages."""
-        page = self.paginate_queryset(self._task(pk).events.all())
+        page = self.paginate_queryset(task_of(pk).events.all())
         return self.get_paginated_response(serializers.EventSerializer(page, many=True).data)
 
     @extend_schema(
@@ -286,7 +286,7 @@ class TaskViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gen
     @action(detail=True, filterset_class=None)
     def log(self, request: Request, pk: str) -> HttpResponseBase:
         """The end of an attempt's log, at most 1 MiB, secrets masked."""
-        task, asked = self._task(pk), request.query_params
+        task, asked = task_of(pk), request.query_params
         attempt = whole(request, "attempt", 1, 2**31) if "attempt" in asked else None
         if asked.get("download", "false").lower() in ("1", "true"):
             found = logs.read(task.pk, attempt)
@@ -304,7 +304,7 @@ class TaskViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gen
     @action(detail=True, filterset_class=None)
     def result(self, request: Request, pk: str) -> HttpResponseBase:
         """The newest result."""
-        task = self._task(pk)
+        task = task_of(pk)
         item = results.default().latest(task.pk)
         if item is None:
             raise NotFound(f"task {pk} has no result yet")
@@ -319,16 +319,10 @@ class TaskViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gen
     @action(detail=True, filterset_class=None)
     def results(self, request: Request, pk: str) -> HttpResponseBase:
         """Results after an id, oldest first; the newest ones without an id."""
-        task, after, limit = self._task(pk), _item_id(request), whole(request, "limit", 1, 5000, 600)
+        task, after, limit = task_of(pk), _item_id(request), whole(request, "limit", 1, 5000, 600)
         items = results.default().range(task.pk, after=after, limit=limit)
         told = {"items": [item.as_json() for item in items], "last_id": items[-1].id if items else after}
         return _unless_held(request, task, items, told)
-
-    def _task(self, pk: str) -> Task:
-        found = Task.objects.filter(pk=pk).first()
-        if found is None:
-            raise NotFound(f"there is no task {pk}")
-        return found
 
     def _answer(self, task: Task, status: int) -> Response:
         return Response(serializers.TaskSerializer(task).data, status=status)
@@ -362,6 +356,13 @@ class ScheduleViewSet(viewsets.ModelViewSet):
             raise NotFound(f"there is no schedule {pk}")
         page = self.paginate_queryset(found.runs.all())
         return self.get_paginated_response(serializers.RunSerializer(page, many=True).data)
+
+
+def task_of(pk: int | str) -> Task:
+    found = Task.objects.select_related("feed").filter(pk=pk).first()
+    if found is None:
+        raise NotFound(f"there is no task {pk}")
+    return found
 
 
 def _unless_held(request: Request, task: Task, items: list[Item], told: dict[str, Any]) -> HttpResponseBase:

@@ -17,6 +17,7 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 import structlog
 
+from processors.durable import writing
 from processors.feeds.vendors.archive import BARS, ZONE, Archive, Piece, phase_ms
 from processors.feeds.vendors.base import VendorError
 
@@ -64,7 +65,9 @@ class Bars:
         self.directory.mkdir(parents=True, exist_ok=True)
         for piece, path in self._files.items():
             if not path.exists():
-                _write(self._patiently(piece), path)
+                found = self._patiently(piece)
+                with writing(path) as file:
+                    pq.write_table(found, file, compression="zstd")
             self._count(path)
             self.fetched += 1
             yield
@@ -134,10 +137,3 @@ class Bars:
 def _name(piece: Piece) -> str:
     codes = hashlib.sha256(",".join(piece.codes).encode()).hexdigest()[:12]
     return f"{piece.begin}-{piece.end}-{codes}.parquet"
-
-
-def _write(table: pa.Table, path: Path) -> None:
-    """Write a file that is there whole or not at all."""
-    unfinished = path.with_suffix(".unfinished")
-    pq.write_table(table, unfinished, compression="zstd")
-    unfinished.rename(path)

@@ -184,7 +184,9 @@ def figures_of(path: Path, spec: FeedSpec, runs: dict[str, Run], training: Train
     add("band95_coverage", ratio(table, "in95", "n"), "share")
     add("direction_hit_rate", ratio(table, "hits", "calls"), "share")
     add("silent_share", ratio(table, "silent", "n"), "share")
-    add("cluster_rmse_ratio", cluster_ratio(mine))
+    clusters = mine.offline.fold.state["clusters"]["total"]  # all clusters together, as the processor tells it
+    add("cluster_rmse_ratio", rmse_ratio(clusters))
+    add("cluster_mae_ratio", mae_ratio(clusters))
     if mine.stability.found:
         add("cluster_stability_ari", float(np.mean(mine.stability.found)), "index", ">= 0.95")
     for choice, run in runs.items():
@@ -196,12 +198,6 @@ def figures_of(path: Path, spec: FeedSpec, runs: dict[str, Run], training: Train
     add("intervals", len(table), "")
     add("ms_per_snapshot", 1000 * mine.seconds / mine.snapshots, "ms")
     return found
-
-
-def cluster_ratio(run: Run) -> float:
-    """Return the clusters' RMSE ratio, all clusters together, as the processor tells it."""
-    total = run.offline.fold.state["clusters"]["total"]
-    return ratio(total, "squared", "squared_last", 0.5)
 
 
 def offline_figures(path: Path, mine: Run, training: Training) -> list[Figure]:

@@ -55,6 +55,8 @@ SMALL_DRIVER = {
 }
 
 
+_SOCKET_DIR_LENGTH = 60  # a socket's path has 104 bytes at most on macOS, of which its name takes 42
+
 # How Spark says that a Python process of its own is gone.
 _KILLED = ("Python worker exited unexpectedly", "PYTHON_WORKER_EXITED", "Python worker failed to connect back")
 
@@ -70,9 +72,12 @@ def session(name: str, context: Context, jvm: gateway.Jvm | None = None) -> Spar
     settings["spark.local.dir"] = settings["spark.sql.warehouse.dir"] = scratch_dir()
     if not gateway.is_local():
         _ask_spark_to_launch(settings, context)
-    elif SparkContext._gateway is None:
-        jvm = jvm or gateway.start(context.memory_mb)
-        gateway.hand_over(jvm)
+    else:
+        if len(scratch_dir()) <= _SOCKET_DIR_LENGTH:
+            settings["spark.python.unix.domain.socket.dir"] = scratch_dir()  # else each killed run leaves some behind
+        if SparkContext._gateway is None:
+            jvm = jvm or gateway.start(context.memory_mb)
+            gateway.hand_over(jvm)
     for key, value in settings.items():
         builder = builder.config(key, value)
     made = builder.getOrCreate()

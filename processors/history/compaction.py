@@ -25,12 +25,12 @@ GROUP_ROWS = 8_192
 _SEARCHED_BY = ["snapshot", "code"]  # of all columns they would make the end that each reader reads twice as long
 
 
-def put_together(directory: Path, found: Manifest, chunk_rows: int) -> Segment:
+def put_together(directory: Path, found: Manifest) -> Segment:
     """Write all of a day as one segment that no manifest names yet."""
     name = f"{min(each.first for each in found.segments)}-{secrets.token_hex(4)}.parquet"
     chunks, groups = [], 0
     with writing(directory / f"rows-{name}") as file, _writer(file) as writer:
-        for table in _chunks(directory, chunk_rows):
+        for table in _chunks(directory):
             moments = pc.min_max(table.column("snapshot").cast(pa.int64())).as_py()
             writer.write_table(by_code(table), row_group_size=GROUP_ROWS)
             begin, groups = groups, groups + -(-table.num_rows // GROUP_ROWS)
@@ -54,15 +54,15 @@ def _writer(file: IO[bytes]) -> pq.ParquetWriter:
     return pq.ParquetWriter(file, ROWS, compression="zstd", write_statistics=_SEARCHED_BY)
 
 
-def _chunks(directory: Path, chunk_rows: int) -> Iterator[pa.Table]:
-    """Yield the day's rows in order of time, about ``chunk_rows`` at a time, cut between two snapshots."""
+def _chunks(directory: Path) -> Iterator[pa.Table]:
+    """Yield the day's rows in order of time, about as many at a time as are read at once, cut between two snapshots."""
     held: list[pa.Table] = []
     rows = 0
     everything = reading.Wanted(EARLIEST_MS, LATEST_MS, None, tuple(ROWS.names))
     for batch in reading.day(directory, everything):
         held.append(pa.Table.from_batches([batch]))
         rows += batch.num_rows
-        if rows >= chunk_rows:
+        if rows >= reading.PORTION_ROWS:
             table = pa.concat_tables(held)
             newest = table.column("snapshot")[-1]
             whole = int(pc.index(table.column("snapshot"), newest).as_py())

@@ -42,7 +42,6 @@ from processors.history.store import (
 )
 from processors.snapshot import FeedSpec, Header
 
-CHUNK_ROWS = 2**19  # rows that are read and put in order at once, at most (a snapshot is never divided)
 _DAYS_KNOWN = 4
 
 
@@ -198,7 +197,7 @@ class ParquetHistory(History):
                 compaction.sweep(directory, now_ms)
             before = manifest.load(directory)
             if before.segments and not before.day(day).compacted:
-                whole = compaction.put_together(directory, before, CHUNK_ROWS)
+                whole = compaction.put_together(directory, before)
                 with self._locked(feed):
                     self._replace(directory, before.segments, whole, now_ms)
                 done.append(day)
@@ -248,7 +247,7 @@ def _pieces(snapshots: list[Kept]) -> Iterator[list[Kept]]:
     piece: list[Kept] = []
     rows = 0
     for each in snapshots:
-        if piece and rows + each.rows.num_rows > CHUNK_ROWS:
+        if piece and rows + each.rows.num_rows > reading.PORTION_ROWS:
             yield piece
             piece, rows = [], 0
         piece.append(each)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,6 +18,7 @@ from processors.history.manifest import Chunk, Segment
 from processors.history.rows import by_snapshot
 from processors.history.store import BATCH_ROWS, MOMENT, ROWS, Damaged, Unavailable, schema_of
 
+PORTION_ROWS = 2**19  # that are read and put in order at once, at most (a snapshot is never divided)
 _CODE = ROWS.names.index("code")
 
 
@@ -36,53 +38,76 @@ class Wanted:
 
 def day(directory: Path, wanted: Wanted) -> Iterator[pa.RecordBatch]:
     """Yield a day's rows in order of (snapshot, code). What is appended meanwhile is not seen."""
-    found = manifest.load(directory)
     chunks = [
         (chunk, segment)
-        for segment in found.segments
+        for segment in manifest.load(directory).segments
         for chunk in segment.chunks
         if chunk.first < wanted.end and chunk.last >= wanted.start
     ]
     files = _Files(directory)
-    for together in _overlapping(sorted(chunks, key=lambda each: each[0].first)):
-        tables = [files.read(chunk, segment, wanted) for chunk, segment in together]
-        table = pa.concat_tables(tables)
-        if len(together) > 1 or together[0][1].by_code:
-            table = by_snapshot(table)
-        yield from table.select(wanted.columns).cast(schema_of(wanted.columns)).to_batches(BATCH_ROWS)
+    parts = (files.part(chunk, segment, wanted) for chunk, segment in sorted(chunks, key=lambda each: each[0].first))
+    for portion in _portions(parts):
+        yield from _rows(files, portion, wanted)  # a frame of its own, so that nothing stays while the next is read
 
 
-def _overlapping(chunks: list[tuple[Chunk, Segment]]) -> Iterator[list[tuple[Chunk, Segment]]]:
-    """Put together chunks whose times overlap, in order of their first: they have to be sorted as one."""
-    together: list[tuple[Chunk, Segment]] = []
-    last = -1
-    for each in chunks:
-        if together and each[0].first > last:
-            yield together
-            together = []
-        together.append(each)
-        last = max(last, each[0].last)
-    if together:
-        yield together
+@dataclass(frozen=True)
+class _Part:
+    """Row groups of a file, their rows, and the times between which their snapshots lie."""
+
+    file: str
+    groups: Sequence[int]
+    rows: int
+    first: int
+    last: int
+
+
+def _portions(parts: Iterable[_Part]) -> Iterator[list[_Part]]:
+    """Put together what is read at once, from parts in order of their first time: those whose times overlap, for they
+    are sorted as one, and as many more as there is room for."""
+    portion: list[_Part] = []
+    rows, last = 0, -1
+    for part in parts:
+        if portion and part.first > last and rows + part.rows > PORTION_ROWS:
+            yield portion
+            portion, rows = [], 0
+        portion.append(part)
+        rows, last = rows + part.rows, max(last, part.last)
+    if portion:
+        yield portion
+
+
+def _rows(files: _Files, portion: list[_Part], wanted: Wanted) -> Iterator[pa.RecordBatch]:
+    tables = [
+        files.read(name, [group for part in parts for group in part.groups], wanted.read_columns())
+        for name, parts in groupby(portion, key=lambda part: part.file)
+    ]
+    whole = portion[0].first >= wanted.start and max(part.last for part in portion) < wanted.end
+    table = by_snapshot(_filtered(pa.concat_tables(tables), wanted, whole))
+    yield from table.select(wanted.columns).cast(schema_of(wanted.columns)).to_batches(BATCH_ROWS)
 
 
 class _Files:
-    """A day's files; the one that was read last stays open, for a compacted day is one file of many chunks."""
+    """A day's files; the one that was looked at last stays open, for a compacted day is one file of many chunks."""
 
     def __init__(self, directory: Path):
         self.directory = directory
         self._open: tuple[str, pq.ParquetFile] | None = None
 
-    def read(self, chunk: Chunk, segment: Segment, wanted: Wanted) -> pa.Table:
+    def part(self, chunk: Chunk, segment: Segment, wanted: Wanted) -> _Part:
+        name = segment.rows_file.name
         with told():
-            file = self._file(segment.rows_file.name)
-            groups = _groups(file.metadata, chunk, segment, wanted)
-            table = file.read_row_groups(groups, columns=wanted.read_columns())
-        return _filtered(table, chunk, wanted)
+            metadata = self._file(name).metadata
+            groups = _groups(metadata, chunk, segment, wanted)
+            rows = sum(metadata.row_group(group).num_rows for group in groups)
+        return _Part(name, groups, rows, chunk.first, chunk.last)
+
+    def read(self, name: str, groups: Sequence[int], columns: list[str]) -> pa.Table:
+        with told():
+            return self._file(name).read_row_groups(groups, columns=columns)
 
     def _file(self, name: str) -> pq.ParquetFile:
         if self._open is None or self._open[0] != name:
-            self._open = name, pq.ParquetFile(self.directory / name, memory_map=True)
+            self._open = name, pq.ParquetFile(self.directory / name)
         return self._open[1]
 
 
@@ -114,10 +139,11 @@ def _span(metadata: pq.FileMetaData, group: int) -> tuple[str, str]:
     return (found.min, found.max) if found is not None and found.has_min_max else ("", chr(0x10FFFF))
 
 
-def _filtered(table: pa.Table, chunk: Chunk, wanted: Wanted) -> pa.Table:
+def _filtered(table: pa.Table, wanted: Wanted, whole: bool) -> pa.Table:
+    """Return the rows that are asked for; ``whole``: all of them lie in the time asked for."""
     if wanted.codes is not None:
         table = table.filter(pc.is_in(table.column("code"), pa.array(wanted.codes, pa.string())))
-    if chunk.first < wanted.start or chunk.last >= wanted.end:
+    if not whole:
         moment = table.column("snapshot")
         after = pc.greater_equal(moment, pa.scalar(wanted.start, MOMENT))
         table = table.filter(pc.and_(after, pc.less(moment, pa.scalar(wanted.end, MOMENT))))

@@ -105,7 +105,7 @@ def test_a_day_into_which_is_being_written_is_left_alone(store: ParquetHistory) 
 def test_a_compacted_day_of_many_chunks_is_read_in_order_and_by_code(
     store: ParquetHistory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("processors.history.parquet.CHUNK_ROWS", 700)
+    monkeypatch.setattr("processors.history.reading.PORTION_ROWS", 700)
     monkeypatch.setattr("processors.history.compaction.GROUP_ROWS", 100)
     snapshots = kept_market(60, stocks=100)
     for at in range(0, 60, 5):

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin import helpers
 from django.core.exceptions import PermissionDenied
@@ -178,8 +179,21 @@ class ProcessorAdmin(ReadOnly):
             self.message_user(request, f"Processors: {', '.join(names)}")
 
 
+class FeedForm(forms.ModelForm):
+    def clean(self) -> dict[str, Any]:
+        """Check the parameters by their processor's schema, as the API does."""
+        given = super().clean() or {}
+        if not self.errors:
+            try:
+                given["params"] = services.validate(given["processor"], given["params"])
+            except services.Invalid as error:
+                self.add_error("params", str(error))
+        return given
+
+
 @admin.register(Feed)
 class FeedAdmin(admin.ModelAdmin):
+    form = FeedForm
     list_display = ("name", "title", "processor", "interval_ms", "zone", "calendar", "simulated")
     list_filter = ("processor", "simulated", "calendar")
     search_fields = ("name", "title")

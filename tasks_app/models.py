@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import validate_slug
+from django.core.validators import MaxValueValidator, MinValueValidator, validate_slug
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -49,9 +49,9 @@ class Feed(models.Model):
     params = models.JSONField(default=dict, blank=True)
     zone = models.CharField(max_length=64, default="Asia/Shanghai", help_text="IANA time zone of the exchange")
     calendar = models.CharField(max_length=16, default="XSHG", help_text="exchange_calendars name, or 24/7")
-    interval_ms = models.PositiveIntegerField(default=5000)
+    interval_ms = models.PositiveIntegerField(default=5000, validators=[MinValueValidator(10)])
     volume_unit = models.CharField(max_length=8, default="shares", choices=[("shares", "shares"), ("lots", "lots")])
-    lot_size = models.PositiveIntegerField(default=100)
+    lot_size = models.PositiveIntegerField(default=100, validators=[MinValueValidator(1)])
     volume_mode = models.CharField(
         max_length=10, default="interval", choices=[("interval", "per interval"), ("cumulative", "cumulative")]
     )
@@ -61,10 +61,12 @@ class Feed(models.Model):
         choices=[("trade_sign", "sign of the trade"), ("change_sign", "sign of the change")],
     )
     simulated = models.BooleanField(default=False)
-    slices = models.PositiveSmallIntegerField(default=2)
+    slices = models.PositiveSmallIntegerField(default=2, validators=[MinValueValidator(1), MaxValueValidator(64)])
     grace_ms = models.PositiveIntegerField(default=500)
     carry_limit_s = models.PositiveIntegerField(default=300)
-    max_bytes = models.PositiveBigIntegerField(default=256 * 2**20, help_text="Bound of its snapshots on the bus")
+    max_bytes = models.PositiveBigIntegerField(
+        default=256 * 2**20, validators=[MinValueValidator(10**6)], help_text="Bound of its snapshots on the bus"
+    )
     keep_raw = models.BooleanField(
         default=False, help_text="Ticks go to the history as well, beside the snapshots made of them, by db_store"
     )
@@ -80,6 +82,20 @@ class Feed(models.Model):
 
     def __str__(self) -> str:
         return self.title or self.name
+
+    def clean(self) -> None:
+        wrong = {}
+        try:
+            times.check_zone(self.zone)
+        except ValueError as error:
+            wrong["zone"] = str(error)
+        try:
+            if self.calendar != "24/7":
+                times.check_calendar(self.calendar, timezone.now())
+        except times.UnknownCalendar as error:
+            wrong["calendar"] = str(error)
+        if wrong:
+            raise ValidationError(wrong)
 
 
 class Instrument(models.Model):

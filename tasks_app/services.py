@@ -115,7 +115,8 @@ def create(
 ) -> Task:
     """Create a task of a processor by its name, on a feed by its name, and start it if asked to.
 
-    ``memory_mb`` is the heap of its JVM, that of the settings when None; with ``keep`` its results are kept.
+    ``memory_mb`` is the heap of its JVM, that of the settings when None; with ``keep`` its results are kept. Where a
+    feed's own processor is asked for, parameters that are not given are those of the feed.
     Raises Invalid for an unknown name, parameters that do not fit the processor's schema or memory out of bounds,
     Conflict for a feed that has a live task; then there is no task.
     """
@@ -143,7 +144,8 @@ def _create(
     if chosen is None:
         raise Invalid({"processor": [f"{processor!r} is not a registered processor"]})
     source = _feed(chosen, feed)
-    full = validate(chosen, params)
+    own = source.params if source is not None and chosen.kind == "feed" else {}
+    full = validate(chosen, {**own, **params})
     if keep and chosen.kind != "stream":
         raise Invalid({"keep": [f"true: a {chosen.kind} has no results that could be kept; expected false"]})
     with transaction.atomic():

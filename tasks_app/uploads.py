@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.utils import timezone
 
 from processors.feeds.fields import OPTIONAL, REQUIRED, suggest
 from processors.feeds.files import preview
 from processors.feeds.infer import infer
 from processors.feeds.tally import SourceError
-from tasks_app import audit, services, times
+from tasks_app import audit, feeds, services
 from tasks_app.models import Feed, Processor, Task
 
 SUFFIXES = (".csv", ".txt", ".csv.gz", ".txt.gz", ".zip", ".parquet", ".pq")
@@ -104,27 +102,12 @@ def replay(key: str, *, mapping: dict[str, str], spec: dict[str, Any], pace: flo
     ``spec`` are fields of ``Feed``. Raises ``NoUpload``, or ``Invalid`` with what does not fit.
     """
     params = {"path": str(_path(key)), "columns": mapping, "pace": pace, "loop": loop}
-    feed = Feed(**spec, processor=Processor.objects.get(name="replay"), params=params)
-    _check(feed)
+    feed = feeds.checked(Feed(**spec, processor=Processor.objects.get(name="replay"), params=params))
     with transaction.atomic():
         feed.save()
         task = services.create(processor="replay", feed=feed.name, params=params, user=user)
     audit.write("create feed", user=user, target=feed.name, details=json.dumps({"upload": key, "columns": mapping}))
     return task
-
-
-def _check(feed: Feed) -> None:
-    try:
-        feed.full_clean()
-        times.check_zone(feed.zone)
-        if feed.calendar != "24/7":
-            times.check_calendar(feed.calendar, timezone.now())
-    except ValidationError as error:
-        raise services.Invalid(error.message_dict) from error
-    except times.UnknownCalendar as error:
-        raise services.Invalid({"calendar": [str(error)]}) from error
-    except ValueError as error:
-        raise services.Invalid({"zone": [str(error)]}) from error
 
 
 def delete(key: str, *, user: Any) -> None:

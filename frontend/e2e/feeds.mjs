@@ -1,4 +1,5 @@
-/** An operator brings a file, confirms which column is what, starts its replay and sees how the feed is doing. */
+/** An admin brings a file, confirms which column is what, starts its replay and sees how the feed is doing; then makes a
+ * feed of another source, and is told what is wrong with it before it is right. */
 
 import { join } from 'node:path'
 import { launchBrowser, logIn } from './browser.mjs'
@@ -18,12 +19,14 @@ try {
   await page.locator(at('upload-file')).setInputFiles(file)
   await page.locator(at('map-price')).waitFor()
   seen.mapped = (await page.locator(at('map-price')).innerText()).trim()
-  await page
-    .locator(at('upload-name'))
-    .locator('input')
-    .or(page.locator(`input${at('upload-name')}`))
-    .first()
-    .fill('from-page')
+  const fill = (name, text) =>
+    page
+      .locator(`${at(name)}:visible`)
+      .locator('input')
+      .or(page.locator(`input${at(name)}:visible`))
+      .first()
+      .fill(text)
+  await fill('spec-name', 'from-page')
   await page.screenshot({ path: join(pictures, 'upload.png') })
   await page.locator(at('upload-start')).click()
   await page.locator(`${at('feed-from-page')} [data-state="good"]`).waitFor()
@@ -31,6 +34,23 @@ try {
   await page.locator(at('feed-from-page')).getByRole('button', { name: 'Details' }).click()
   await page.getByText('Rows received').waitFor()
   await page.screenshot({ path: join(pictures, 'health.png') })
+  await page.keyboard.press('Escape')
+
+  await page.locator(at('new-feed-button')).click()
+  await page.locator(at('feed-source')).click()
+  await page.getByRole('option', { name: 'Simulated market' }).click()
+  await fill('spec-name', 'made here')
+  await fill('spec-calendar', '24/7')
+  await fill('spec-zone', 'UTC')
+  await page.screenshot({ path: join(pictures, 'new-feed.png') })
+  await page.locator(at('feed-save')).click()
+  seen.refused = await page.locator(at('feed-problem')).innerText()
+  await fill('spec-name', 'made-here')
+  await page.locator(at('feed-save')).click()
+  await page.locator(`${at('feed-made-here')} [data-state="good"]`).waitFor()
+  await page.locator(at('change-made-here')).click()
+  await page.locator(at('feed-save')).click()
+  seen.conflict = await page.locator(at('feed-problem')).innerText()
 } finally {
   await browser.close()
 }

@@ -31,13 +31,9 @@ export interface LastReload {
   details: string
 }
 
-export interface Feed {
-  name: string
-  title: string
-  interval_ms: number
-  zone: string
-  calendar: string
+export interface Feed extends FeedSpec {
   simulated: boolean
+  keep_raw: boolean
   processor: string
   params: Record<string, unknown>
   live_task: number | null
@@ -123,6 +119,13 @@ export interface FeedSpec {
   volume_unit: string
   volume_mode: string
   type_meaning: string
+}
+
+export interface FeedBody extends Partial<FeedSpec> {
+  processor: string
+  params: Record<string, unknown>
+  simulated: boolean
+  keep_raw: boolean
 }
 
 export interface Replay {
@@ -360,6 +363,10 @@ export const api = {
   logout: () => call<void>('DELETE', 'session'),
   processors: () => call<Processor[]>('GET', 'processors'),
   feeds: () => call<Feed[]>('GET', 'feeds'),
+  createFeed: (body: FeedBody) => call<Feed>('POST', 'feeds', body),
+  changeFeed: (name: string, body: FeedBody) =>
+    call<Feed>('PATCH', `feeds/${encodeURIComponent(name)}`, body),
+  deleteFeed: (name: string) => call<void>('DELETE', `feeds/${encodeURIComponent(name)}`),
   health: (feed: string) => call<Health>('GET', `feeds/${encodeURIComponent(feed)}/health`),
   instruments: (calendar: string, codes: string[]) =>
     call<Page<Instrument>>(

@@ -314,6 +314,12 @@ class InstrumentSerializer(serializers.ModelSerializer):
         fields = ["code", "name", "calendar", "sector", "tick_size", "lot_size", "listed", "delisted"]
 
 
+_FEED = [
+    "name", "title", "processor", "params", "zone", "calendar", "interval_ms", "volume_unit", "lot_size", "volume_mode",
+    "type_meaning", "simulated", "slices", "grace_ms", "carry_limit_s", "max_bytes", "keep_raw", "keep_days", "keep_mb",
+]  # fmt: skip
+
+
 @example(
     "A feed",
     {
@@ -322,7 +328,18 @@ class InstrumentSerializer(serializers.ModelSerializer):
         "interval_ms": 3000,
         "zone": "Asia/Shanghai",
         "calendar": "XSHG",
+        "volume_unit": "lots",
+        "lot_size": 100,
+        "volume_mode": "interval",
+        "type_meaning": "trade_sign",
         "simulated": False,
+        "slices": 2,
+        "grace_ms": 500,
+        "carry_limit_s": 300,
+        "max_bytes": 268435456,
+        "keep_raw": False,
+        "keep_days": None,
+        "keep_mb": None,
         "processor": "replay",
         "params": {"pace": 1.0},
         "live_task": 6,
@@ -344,9 +361,32 @@ class FeedSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = Feed
-        fields = [
-            "name", "title", "interval_ms", "zone", "calendar", "simulated", "processor", "params", "live_task", "last",
-        ]  # fmt: skip
+        fields = [*_FEED, "live_task", "last"]
+
+
+@example(
+    "A topic of Kafka",
+    {
+        "name": "ticks",
+        "title": "Shanghai",
+        "processor": "kafka",
+        "params": {"topic": "ticks", "format": "json"},
+        "zone": "Asia/Shanghai",
+        "calendar": "XSHG",
+        "interval_ms": 3000,
+    },
+    request_only=True,
+)
+class FeedRequest(serializers.ModelSerializer):
+    """What POST and PATCH /api/feeds take; what is wrong with it is told by the service."""
+
+    name = serializers.CharField(max_length=64)
+    processor = serializers.CharField(help_text="name of a processor of kind feed")
+    params = serializers.DictField(required=False, help_text="of that processor, by its schema")
+
+    class Meta:
+        model = Feed
+        fields = _FEED
 
 
 @example("Start one", {"processor": "cluster_regression", "feed": "ashare", "params": {"k": 4}, "start": True})

@@ -25,7 +25,7 @@ from rest_framework.throttling import ScopedRateThrottle
 from rest_framework.views import APIView
 
 from processors.bus import Bus
-from tasks_app import asyncapi, health, logs, messages, metrics, results, roles, schedules, services, tokens
+from tasks_app import asyncapi, feeds, health, logs, messages, metrics, results, roles, schedules, services, tokens
 from tasks_app.api import schema, serializers
 from tasks_app.api.filters import AuditFilter, InstrumentFilter, TaskFilter
 from tasks_app.api.problems import problem
@@ -171,7 +171,7 @@ class ProcessorViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewset
         return Response(last and serializers.LastReload(last).data)
 
 
-class FeedViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
+class FeedViewSet(viewsets.GenericViewSet):
     """Where ticks come from, the live task of each and its newest snapshot."""
 
     queryset = Feed.objects.select_related("processor")
@@ -179,12 +179,34 @@ class FeedViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gen
     lookup_field = "name"
     pagination_class = None
     filter_backends = []
+    needs = dict.fromkeys(("create", "partial_update", "destroy"), May.MANAGE)
 
-    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+    @extend_schema(responses=serializers.FeedSerializer(many=True))
+    def list(self, request: Request) -> Response:
         return Response([self._describe(feed) for feed in self.get_queryset()])
 
-    def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+    def retrieve(self, request: Request, name: str) -> Response:
         return Response(self._describe(self.get_object()))
+
+    @extend_schema(request=serializers.FeedRequest, responses={201: serializers.FeedSerializer})
+    def create(self, request: Request) -> Response:
+        """Make a feed; a task of its processor then feeds it."""
+        given = serializers.FeedRequest(data=request.data)
+        given.is_valid(raise_exception=True)
+        return Response(self._describe(feeds.create(user=request.user, **given.validated_data)), status=201)
+
+    @extend_schema(request=serializers.FeedRequest(partial=True))
+    def partial_update(self, request: Request, name: str) -> Response:
+        """Change a feed that no task feeds just now."""
+        given = serializers.FeedRequest(data=request.data, partial=True)
+        given.is_valid(raise_exception=True)
+        return Response(self._describe(feeds.change(self.get_object(), user=request.user, **given.validated_data)))
+
+    @extend_schema(responses={204: None})
+    def destroy(self, request: Request, name: str) -> Response:
+        """Delete a feed without tasks; what the history holds of it stays."""
+        feeds.delete(self.get_object(), user=request.user)
+        return Response(status=204)
 
     @extend_schema(responses=serializers.HealthSerializer, filters=False)
     @action(detail=True)

@@ -278,6 +278,19 @@ class Client:
         body |= {"memory_mb": memory_mb, "on_loss": on_loss, "keep": keep}
         return self._post("tasks", body, {"Idempotency-Key": key} if key else {})
 
+    def create_feed(self, name: str, processor: str, params: dict[str, Any], **fields: Any) -> Feed:
+        """Make a feed; ``fields`` are its others by name: zone, calendar, interval_ms …"""
+        body = {"name": name, "processor": processor, "params": params, **fields}
+        return Feed.model_validate(checked(self._http.post("/api/feeds", json=body)).json(), extra="allow")
+
+    def change_feed(self, name: str, **fields: Any) -> Feed:
+        """Change a feed that no task feeds just now."""
+        return Feed.model_validate(checked(self._http.patch(f"/api/feeds/{name}", json=fields)).json(), extra="allow")
+
+    def delete_feed(self, name: str) -> None:
+        """Delete a feed that has no tasks; what the history holds of it stays."""
+        checked(self._http.delete(f"/api/feeds/{name}"))
+
     def reload_processors(self) -> list[str]:
         """Check `processors.toml` and take it over, all or nothing; Problem 422 says what is broken and where."""
         return checked(self._http.post("/api/processors/reload")).json()["processors"]

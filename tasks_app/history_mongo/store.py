@@ -7,16 +7,18 @@ append that counts. What a writer that died left behind counts nowhere, and is s
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from functools import partial
+from itertools import chain
 from typing import Any
 
-import bson
 import pyarrow as pa
-from bson import ObjectId
+from bson import CodecOptions, ObjectId
 from bson.raw_bson import RawBSONDocument
 from pymongo import ASCENDING, WriteConcern
 from pymongo.database import Database
@@ -40,12 +42,14 @@ from processors.history.store import (
     schema_of,
 )
 from processors.snapshot import FeedSpec, Header
-from tasks_app.history_mongo import documents
+from tasks_app.history_mongo import arrays, documents
 from tasks_app.history_mongo.router import ALIAS
 
 HEADERS_AT_ONCE = 500
+_AT_ONCE = 2  # requests under way: the server works on one while the other is sent, or taken apart
 _DUPLICATE = 11000
 _ORPHAN_AFTER = timedelta(hours=1)
+_RAW = CodecOptions(document_class=RawBSONDocument)
 _DURABLE = WriteConcern("majority", j=True)
 
 
@@ -110,15 +114,17 @@ class MongoHistory(History):
             fresh = self._fresh(feed, snapshots)
             if not fresh:
                 return 0
-            write = ObjectId()
-            headers = []
-            for each in fresh:
+            write, rows = ObjectId(), self._rows
+
+            def insert(each: Kept) -> dict[str, Any]:
                 day = local_day(each.header.time, zone)
-                encoded = [bson.encode(piece) for piece in documents.pieces(each, day, write)]
+                encoded = [arrays.encode(piece) for piece in documents.pieces(each, day, write)]
                 if encoded:
-                    self._rows.insert_many([RawBSONDocument(blob) for blob in encoded], ordered=False)
-                headers.append(documents.header_document(each, day, write, sum(map(len, encoded))))
-            return self._commit(headers)
+                    rows.insert_many([RawBSONDocument(blob) for blob in encoded], ordered=False)
+                return documents.header_document(each, day, write, sum(map(len, encoded)))
+
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                return self._commit(list(pool.map(insert, fresh)))
 
     def _fresh(self, feed: str, snapshots: Sequence[Kept]) -> list[Kept]:
         by_time = {each.header.time: each for each in reversed(snapshots)}
@@ -161,39 +167,23 @@ class MongoHistory(History):
     ) -> Iterator[pa.RecordBatch]:
         wanted = None if codes is None else pa.array(sorted(set(codes)), pa.string())
         read = names if wanted is None or "code" in names else [*names, "code"]
-        held, rows = [], 0
-        for _, parts in self._snapshots(feed, start, end, documents.projection(read)):
-            for part in parts:
-                table = documents.only(documents.table(part, read), wanted).select(names)
-                held.append(table)
-                rows += table.num_rows
-            if rows >= BATCH_ROWS // 2:
-                yield from pa.concat_tables(held).combine_chunks().to_batches(BATCH_ROWS)
-                held, rows = [], 0
-        if rows:
-            yield from pa.concat_tables(held).combine_chunks().to_batches(BATCH_ROWS)
+        for found in self._snapshots(feed, start, end, read):
+            table = documents.only(pa.concat_tables([rows for _, rows in found]), wanted).select(names)
+            yield from table.combine_chunks().to_batches(BATCH_ROWS)
 
     def _snapshots(
-        self, feed: str, start: int, end: int, fields: dict[str, int]
-    ) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-        """Yield each snapshot's header with its documents of rows, in order; raise Damaged where some are missing."""
-        headers = self._header_documents(feed, start, end)
-        while some := list(islice(headers, HEADERS_AT_ONCE)):
-            between = {"feed": feed, "time": {"$gte": some[0]["time"], "$lte": some[-1]["time"]}}
-            with _told():
-                found = self._rows.find(between, fields, batch_size=8).sort([("time", ASCENDING), ("piece", ASCENDING)])
-                waiting = next(found, None)
-                for header in some:
-                    parts = []
-                    while waiting is not None and waiting["time"] <= header["time"]:
-                        if waiting["write"] == header["write"]:
-                            parts.append(waiting)
-                        waiting = next(found, None)
-                    if len(parts) != header["pieces"]:
-                        raise Damaged(
-                            f"{feed} at {header['time']}: {len(parts)} documents of rows, expected {header['pieces']}"
-                        )
-                    yield header, parts
+        self, feed: str, start: int, end: int, columns: list[str]
+    ) -> Iterator[list[tuple[dict[str, Any], pa.Table]]]:
+        """Yield snapshots' headers with their rows, in order, some at a time; while they are used the next are read."""
+        read = partial(_snapshots, self._rows.with_options(codec_options=_RAW), feed, columns)
+        waiting: deque[Future[list[tuple[dict[str, Any], pa.Table]]]] = deque()
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for headers in _portions(self._header_documents(feed, start, end)):
+                waiting.append(pool.submit(read, headers))
+                if len(waiting) > _AT_ONCE:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
 
     def _header_documents(self, feed: str, start: int, end: int) -> Iterator[dict[str, Any]]:
         asked = {"feed": feed_name(feed), "time": {"$gte": start, "$lt": end}}
@@ -235,12 +225,11 @@ class MongoHistory(History):
 
     def check(self, feed: str) -> Iterator[str]:
         zone = self._zone(feed)
-        everything = documents.projection(list(documents.ROWS.names))
+        found = self._snapshots(feed, EARLIEST_MS, LATEST_MS, list(documents.ROWS.names))
         try:
-            for header, parts in self._snapshots(feed, EARLIEST_MS, LATEST_MS, everything):
-                rows = sum(documents.table(part, list(documents.ROWS.names)).num_rows for part in parts)
-                if not rows == header["rows"] == header["received"]:
-                    yield f"{feed} at {header['time']}: {rows} rows, its header says {header['received']}"
+            for header, rows in chain.from_iterable(found):
+                if not rows.num_rows == header["rows"] == header["received"]:
+                    yield f"{feed} at {header['time']}: {rows.num_rows} rows, its header says {header['received']}"
                 if local_day(header["time"], zone) != header["day"]:
                     yield f"{feed} at {header['time']}: is of another day than {header['day']}"
         except Damaged as error:
@@ -264,6 +253,40 @@ class MongoHistory(History):
         if spec is None:
             raise UnknownFeed(feed, self.feeds())
         return spec.zone
+
+
+def _portions(headers: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Put together headers of about as many rows as a batch has."""
+    portion: list[dict[str, Any]] = []
+    rows = 0
+    for each in headers:
+        portion.append(each)
+        rows += each["rows"]
+        if len(portion) == HEADERS_AT_ONCE or rows >= BATCH_ROWS:
+            yield portion
+            portion, rows = [], 0
+    if portion:
+        yield portion
+
+
+def _snapshots(
+    collection: Any, feed: str, columns: list[str], headers: list[dict[str, Any]]
+) -> list[tuple[dict[str, Any], pa.Table]]:
+    """Return each header with the rows of its snapshot; raise Damaged where some are missing."""
+    counted = {header["time"]: header["write"] for header in headers}
+    parts: dict[int, list[pa.Table]] = {time: [] for time in counted}
+    asked = {"feed": feed, "time": {"$gte": min(counted), "$lte": max(counted)}}
+    with _told():
+        cursor = collection.find(asked, documents.projection(columns), batch_size=8)
+        for raw in cursor.sort([("time", ASCENDING), ("piece", ASCENDING)]):
+            each = arrays.decode(bytes(raw.raw))
+            if counted.get(each["time"]) == each["write"]:
+                parts[each["time"]].append(documents.table(each, columns))
+    for header in headers:
+        found, expected = len(parts[header["time"]]), header["pieces"]
+        if found != expected:
+            raise Damaged(f"{feed} at {header['time']}: {found} documents of rows, expected {expected}")
+    return [(each, pa.concat_tables(parts[each["time"]] or [schema_of(columns).empty_table()])) for each in headers]
 
 
 _SUMS = {"rows": "rows", "expected": "expected", "size_bytes": "size"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -205,15 +204,8 @@ class Platform:
         return answer.json()["token"]
 
     def make_feed(self, name: str, processor: str, params: dict[str, Any], **spec: Any) -> None:
-        code = (
-            "import django, json, sys; django.setup()\n"
-            "from tasks_app.models import Feed, Processor\n"
-            "given = json.load(sys.stdin)\n"
-            "given['processor'] = Processor.objects.get(name=given['processor'])\n"
-            "Feed.objects.create(**given)"
-        )
-        given = json.dumps({"name": name, "processor": processor, "params": params, **spec})
-        subprocess.run([sys.executable, "-c", code], input=given, text=True, env=self.env, cwd=ROOT, check=True)
+        answer = self.http.post("/api/feeds", json={"name": name, "processor": processor, "params": params, **spec})
+        assert answer.status_code == 201, answer.text
 
     def create(self, processor: str, feed: str, **params: Any) -> int:
         answer = self.http.post("/api/tasks", json={"processor": processor, "feed": feed, "params": params})

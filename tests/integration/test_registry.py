@@ -99,29 +99,31 @@ def refusal(api: Client) -> str:
     return refused.value.detail
 
 
-@pytest.mark.parametrize(
-    ("lines", "told"),
-    [
-        (['class = "plugins.count:Count"'], "needs class and kind"),
-        (['class = "plugins.count:Count"', 'kind = "chore"'], "kind is 'chore': expected one of feed, stream, batch"),
-        (['class = "plugins.count:Count"', 'kind = "batch"', 'colour = "red"'], "colour is not known"),
-        (['class = "plugins.count:Count"', 'kind = "batch"', "enabled = 1"], "enabled is 1: expected bool"),
-        (['class = "os:system"', 'kind = "batch"'], "'os:system' is in no allowed package"),
-        (['class = "plugins.count.Count"', 'kind = "batch"'], "expected package.module:Class"),
-        (['class = "plugins.nowhere:Count"', 'kind = "batch"'], "module plugins.nowhere is missing"),
-        (['class = "plugins.count:Lost"', 'kind = "batch"'], "class Lost is missing in module plugins.count"),
-        (['class = "plugins.count:CountParams"', 'kind = "batch"'], "is not a processor"),
-        (['class = "plugins.count:BatchProcessor"', 'kind = "batch"'], "is made in processors.contract"),
-        (['class = "plugins.count:Count"', 'kind = "stream"'], "is of kind 'batch': expected 'stream'"),
-        (['class = "plugins.count:Count"', 'kind = "batch"', "params = { to = 0 }"], "to is 0: Input should be"),
-        (['class = "plugins.count:Count"', 'kind = "batch"', "params = { too = 1 }"], "too: Count has no such"),
-        (['class = "plugins.broken:X"', 'kind = "batch"'], "broken.py, line 3"),
-        (['class = "plugins.syntax:X"', 'kind = "batch"'], "syntax.py, line 2"),
-        (['class = "plugins.nan:Nan"', 'kind = "stream"'], "result_is_json_and_input_untouched"),
-    ],
-)
-def test_a_broken_entry_is_named_with_file_and_line_and_changes_nothing(
-    plugins: Plugins, api: Client, lines: list[str], told: str
+AS_IT_STANDS = {
+    ('class = "plugins.count:Count"',): "needs class and kind",
+    ('class = "plugins.count:Count"', 'kind = "chore"'): "kind is 'chore': expected one of feed, stream, batch",
+    ('class = "plugins.count:Count"', 'kind = "batch"', 'colour = "red"'): "colour is not known",
+    ('class = "plugins.count:Count"', 'kind = "batch"', "enabled = 1"): "enabled is 1: expected bool",
+    ('class = "os:system"', 'kind = "batch"'): "'os:system' is in no allowed package",
+    ('class = "plugins.count.Count"', 'kind = "batch"'): "expected package.module:Class",
+}
+BY_ITS_CLASS = {
+    ('class = "plugins.nowhere:Count"', 'kind = "batch"'): "module plugins.nowhere is missing",
+    ('class = "plugins.count:Lost"', 'kind = "batch"'): "class Lost is missing in module plugins.count",
+    ('class = "plugins.count:CountParams"', 'kind = "batch"'): "is not a processor",
+    ('class = "plugins.count:BatchProcessor"', 'kind = "batch"'): "is made in processors.contract",
+    ('class = "plugins.count:Count"', 'kind = "stream"'): "is of kind 'batch': expected 'stream'",
+    ('class = "plugins.count:Count"', 'kind = "batch"', "params = { to = 0 }"): "to is 0: Input should be",
+    ('class = "plugins.count:Count"', 'kind = "batch"', "params = { too = 1 }"): "too: Count has no such",
+    ('class = "plugins.broken:X"', 'kind = "batch"'): "broken.py, line 3",
+    ('class = "plugins.syntax:X"', 'kind = "batch"'): "syntax.py, line 2",
+    ('class = "plugins.nan:Nan"', 'kind = "stream"'): "result_is_json_and_input_untouched",
+}
+
+
+@pytest.mark.parametrize("broken", [AS_IT_STANDS, BY_ITS_CLASS], ids=["as it stands", "by its class"])
+def test_each_broken_entry_is_named_with_file_and_line_and_changes_nothing(
+    plugins: Plugins, api: Client, broken: dict[tuple[str, ...], str]
 ) -> None:
     plugins.write("count", PLUGIN)
     plugins.write("broken", "\n\n1 / 0\n")
@@ -138,10 +140,14 @@ def test_a_broken_entry_is_named_with_file_and_line_and_changes_nothing(
         """,
     )
     plugins.entry("good", 'class = "plugins.count:Count"', 'kind = "batch"')
-    plugins.entry("bad", *lines)
-    detail = refusal(api)
-    line = plugins.file.read_text().splitlines().index("[bad]") + 1
-    assert told in detail and f"{plugins.file}, line {line}: [bad]" in detail, detail
+    for number, lines in enumerate(broken):
+        plugins.entry(f"bad_{number}", *lines)
+    written = plugins.file.read_text().splitlines()
+    problems = refusal(api).split(f"; {plugins.file}, ")
+    assert len(problems) == len(broken), problems
+    for number, (problem, told) in enumerate(zip(problems, broken.values(), strict=True)):
+        name = f"[bad_{number}]"
+        assert told in problem and f"line {written.index(name) + 1}: {name}" in problem, problem
 
 
 def test_a_file_that_is_no_toml_is_named_with_its_line(plugins: Plugins, api: Client) -> None:

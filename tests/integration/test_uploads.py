@@ -16,6 +16,8 @@ from platform_process import PASSWORD, Platform, running, wait_for
 from test_browser import in_browser
 from test_life import SAMPLE, simulate
 
+from tasks_app.client import Client, Problem
+
 pytestmark = pytest.mark.timeout(240)
 
 RENAMED = {"code": "证券代码", "time": "时间", "price": "最新价", "volume": "成交量", "amount": "成交额"}
@@ -138,8 +140,47 @@ def test_health_tells_a_feed_that_runs_stops_and_falls_silent(bringing: Platform
     assert bringing.http.get("/api/feeds/healthy/health").json()["state"] == "off"
 
 
-def test_an_operator_replays_a_file_in_the_page(bringing: Platform, renamed: Path, tmp_path: Path) -> None:
-    seen = in_browser("feeds.mjs", bringing.url, "operator", PASSWORD, str(renamed), str(tmp_path))
+def test_an_admin_replays_a_file_and_makes_a_feed_in_the_page(
+    bringing: Platform, renamed: Path, tmp_path: Path
+) -> None:
+    seen = in_browser("feeds.mjs", bringing.url, "manager", PASSWORD, str(renamed), str(tmp_path))
     assert seen["mapped"] == "最新价"
     assert seen["state"] == "good"
+    assert "made here" in seen["refused"] and "stop it first" in seen["conflict"]
     assert seen["problems"] == []
+
+
+def test_a_feed_is_made_started_changed_and_deleted_by_program(bringing: Platform) -> None:
+    with Client(bringing.url, bringing.token("manager", "feeds")) as client:
+        for wrong, field in (
+            ({"name": "a b"}, "name"),
+            ({"zone": "Mars/Olympus"}, "zone"),
+            ({"calendar": "XNONE"}, "calendar"),
+            ({"processor": "stock_avg"}, "processor"),
+            ({"params": {"codes": 1}}, "codes"),
+            ({"interval_ms": -1}, "interval_ms"),
+        ):
+            given = {"name": "made", "processor": "simulator", "params": {}, **wrong}
+            with pytest.raises(Problem) as refused:
+                client.create_feed(**given)
+            assert refused.value.status == 422 and field in refused.value.errors, refused.value
+        made = client.create_feed("made", "simulator", {"codes": 7}, calendar="24/7", zone="UTC", simulated=True)
+        assert made.params["codes"] == 7 and made.params["every_s"] == 5.0
+        with pytest.raises(Problem, match="already exists"):
+            client.create_feed("made", "simulator", {})
+        assert client.change_feed("made", title="Seven", interval_ms=500, params={"codes": 7, "every_s": 0.5}).title
+        task = client.create("simulator", "made")
+        assert task.params["codes"] == 7, "what is not given is the feed's"
+        wait_for("good", lambda: _good(bringing, "made"))
+        with pytest.raises(Problem, match="stop it first") as refused:
+            client.change_feed("made", title="Eight")
+        assert refused.value.status == 409
+        client.stop(task.id)
+        bringing.reaches(task.id, "Stopped", 10)
+        with pytest.raises(Problem, match="expected 'made'"):
+            client.change_feed("made", name="other")
+        with pytest.raises(Problem, match="1 tasks"):
+            client.delete_feed("made")
+        client.create_feed("unused", "tcp", {"port": 1})
+        client.delete_feed("unused")
+        assert "unused" not in {feed.name for feed in client.feeds()}

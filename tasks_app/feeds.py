@@ -1,0 +1,65 @@
+"""Feeds as people make, change and delete them: one set of checks, whoever asks."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db.models import Q
+
+from tasks_app import audit, services
+from tasks_app.models import Feed, Processor
+from tasks_app.states import LIVE, Status
+
+
+def create(*, processor: str, user: Any, **fields: Any) -> Feed:
+    """Make a feed of a processor by its name, with fields of ``Feed``. Raises Invalid with what does not fit."""
+    feed = checked(Feed(processor=_processor(processor), **fields))
+    feed.save()
+    audit.write("create feed", user=user, target=feed.name)
+    return feed
+
+
+def change(feed: Feed, *, user: Any, processor: str | None = None, **fields: Any) -> Feed:
+    """Change what is given; raises Invalid, or Conflict while a task of the feed runs, which would not know of it."""
+    if "name" in fields and fields["name"] != feed.name:
+        raise services.Invalid({"name": [f"{fields['name']!r}: expected {feed.name!r}, by which its history is known"]})
+    running = Q(status__in=LIVE) | Q(status=Status.INITIAL, queued_at__isnull=False)
+    live = feed.tasks.filter(running, kind="feed").first()
+    if live is not None:
+        raise services.Conflict(f"task {live.pk} feeds {feed.name} now ({live.status}): stop it first")
+    if processor is not None:
+        feed.processor = _processor(processor)
+    for name, value in fields.items():
+        setattr(feed, name, value)
+    checked(feed).save()
+    audit.write("change feed", user=user, target=feed.name, details=json.dumps(fields, default=str))
+    return feed
+
+
+def delete(feed: Feed, *, user: Any) -> None:
+    """Delete a feed that no task is of; its history stays. Raises Conflict where there are tasks."""
+    count = feed.tasks.count()
+    if count:
+        raise services.Conflict(f"feed {feed.name} has {count} tasks, whose record would be lost: it can't be deleted")
+    feed.delete()
+    audit.write("delete feed", user=user, target=feed.name)
+
+
+def checked(feed: Feed) -> Feed:
+    """Return the feed with its parameters' defaults filled in; raise Invalid with what does not fit."""
+    try:
+        feed.full_clean()
+    except ValidationError as error:
+        raise services.Invalid(error.message_dict) from error
+    feed.params = services.validate(feed.processor, feed.params)
+    return feed
+
+
+def _processor(name: str) -> Processor:
+    found = Processor.objects.filter(name=name, kind="feed", enabled=True).first()
+    if found is None:
+        known = ", ".join(Processor.objects.filter(kind="feed", enabled=True).values_list("name", flat=True))
+        raise services.Invalid({"processor": [f"{name!r} is not a feed's processor: expected one of {known}"]})
+    return found

@@ -33,10 +33,8 @@ def main() -> int:
     pytest = [sys.executable, "-m", "pytest", *(["-k", options.k] if options.k else []), *more, *options.paths]
     checks = [Check("pytest", pytest)]
     if not (options.k or options.paths or more):
-        # Tests of processes have the machine for themselves: what they kill and freeze is given seconds to be told.
-        units, processes = ([*pytest, "--durations=15", f"tests/{which}"] for which in ("unit", "integration"))
-        checks = [*python_checks(), *front_end_checks()]
-        checks += [Check("unit tests", [*units, "-n", "2"]), Check("integration tests", processes)]
+        spread = ["-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder", "--durations=15"]
+        checks = [*python_checks(), *front_end_checks(), Check("tests", [*pytest, *spread])]
     with tempfile.TemporaryDirectory(prefix="platform-test-") as state:
         results = [run(check, environment(state)) for check in checks]
     return summary(checks, results)

@@ -43,7 +43,9 @@ class Processor(models.Model):
 class Feed(models.Model):
     """Where ticks come from and what their numbers mean. Its fields are those of ``processors.contract.FeedSpec``."""
 
-    name = models.SlugField(max_length=64, unique=True)
+    name = models.SlugField(
+        max_length=64, unique=True, error_messages={"invalid": "%(value)r: expected letters, digits, _ and -"}
+    )
     title = models.CharField(max_length=100, blank=True)
     processor = models.ForeignKey(Processor, on_delete=models.PROTECT, limit_choices_to={"kind": "feed"})
     params = models.JSONField(default=dict, blank=True)

@@ -106,6 +106,8 @@ def _statuses(path: str, method: str, operation: dict[str, Any]) -> set[int]:
         found.add(422)
     if method in ("post", "patch"):
         found |= {400, 409, 415, 422}
+    if method == "delete":
+        found.add(409)
     return found
 
 

@@ -283,7 +283,7 @@ class Client:
         body = {"name": name, "processor": processor, "params": params, **fields}
         return Feed.model_validate(checked(self._http.post("/api/feeds", json=body)).json(), extra="allow")
 
-    def change_feed(self, name: str, **fields: Any) -> Feed:
+    def change_feed(self, name: str, /, **fields: Any) -> Feed:
         """Change a feed that no task feeds just now."""
         return Feed.model_validate(checked(self._http.patch(f"/api/feeds/{name}", json=fields)).json(), extra="allow")
 

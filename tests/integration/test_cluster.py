@@ -71,7 +71,7 @@ def test_a_cluster_gives_the_numbers_of_one_machine(own_platform: Platform, mast
         feed = platform.create("replay", name, path=str(path), pace=0.0)
         platform.reaches(feed, "Finished", 120)
         last = platform.task(feed)["progress"]["snapshots"] - 1
-        wait_for("the last result", lambda task=task, last=last: last in numbers(platform, task))
+        platform.predicts(task, above=last - 1)
         found[name] = numbers(platform, task)
         platform.ask(task, "stop")
         platform.reaches(task, "Stopped", 10)

@@ -91,6 +91,10 @@ ENCODE: dict[str, Callable[[pa.Table], list[bytes]]] = {
 }
 
 
+def messages(kind: str, numbers: range) -> list[bytes]:
+    return [value for number in numbers for value in ENCODE[kind](snapshot(number))]
+
+
 def send(broker: Broker, topic: str, values: list[bytes], keys: list[str] | None = None) -> None:
     producer = broker.producer()
     for number, value in enumerate(values):
@@ -128,8 +132,7 @@ def all_there(valkey: Valkey, count: int, seconds: float = 60.0, spec: FeedSpec 
 @pytest.mark.parametrize("kind", list(ENCODE))
 def test_each_format_feeds_the_bus(broker: Broker, valkey: Valkey, kind: str) -> None:
     topic = broker.topic(f"each-{kind}")
-    for number in range(20):
-        send(broker, topic, ENCODE[kind](snapshot(number)))
+    send(broker, topic, messages(kind, range(20)))
     run = follow(valkey, topic, kind)
     all_there(valkey, 20)
     run.stop()
@@ -166,13 +169,11 @@ def test_a_broker_killed_in_mid_stream_loses_and_doubles_nothing(broker: Broker,
 
 def test_a_feed_that_dies_reads_again_only_what_is_not_on_the_bus(broker: Broker, valkey: Valkey) -> None:
     topic = broker.topic("resumed")
-    for number in range(10):
-        send(broker, topic, ENCODE["json"](snapshot(number)))
+    send(broker, topic, messages("json", range(10)))
     first = follow(valkey, topic)
     all_there(valkey, 6)
     first.stop()  # in the middle of an interval, with rows in hand that are on no snapshot yet
-    for number in range(10, 20):
-        send(broker, topic, ENCODE["json"](snapshot(number)))
+    send(broker, topic, messages("json", range(10, 20)))
     second = follow(valkey, topic)
     all_there(valkey, 20)
     until(lambda: broker.committed("live-stock.fast", topic) == 20 * len(CODES), 20)
@@ -189,13 +190,12 @@ def test_a_feed_that_dies_reads_again_only_what_is_not_on_the_bus(broker: Broker
 def test_redis_killed_while_messages_come_loses_and_doubles_nothing(broker: Broker, valkey: Valkey) -> None:
     topic = broker.topic("redis")
     run = follow(valkey, topic)
-    for number in range(40):
-        send(broker, topic, ENCODE["json"](snapshot(number)))
-        if number == 15:
-            all_there(valkey, 6)
-            valkey.kill()
-        if number == 25:
-            valkey.start()
+    send(broker, topic, messages("json", range(16)))
+    all_there(valkey, 6)
+    valkey.kill()
+    send(broker, topic, messages("json", range(16, 26)))
+    valkey.start()
+    send(broker, topic, messages("json", range(26, 40)))
     all_there(valkey, 40)
     run.stop()
     assert sorted(rows_on_bus(valkey)) == expected(range(40))
@@ -282,8 +282,7 @@ def test_a_password_lets_in_and_a_wrong_one_does_not(
     broker: Broker, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topic = broker.topic("secret")
-    for number in range(3):
-        send(broker, topic, ENCODE["json"](snapshot(number)))
+    send(broker, topic, messages("json", range(3)))
     for name, value in (
         ("SERVERS", broker.sasl_servers), ("SECURITY", "SASL_PLAINTEXT"), ("USERNAME", USER), ("PASSWORD", "wrong"),
     ):  # fmt: skip
@@ -301,8 +300,7 @@ def test_tls_checks_the_broker_and_shows_who_asks(
     broker: Broker, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topic = broker.topic("enciphered")
-    for number in range(3):
-        send(broker, topic, ENCODE["json"](snapshot(number)))
+    send(broker, topic, messages("json", range(3)))
     for name, value in (
         ("SERVERS", broker.tls_servers), ("SECURITY", "SSL"), ("CA_FILE", CERTIFICATES / "stranger.pem"),
         ("CERTIFICATE_FILE", CERTIFICATES / "client.pem"), ("KEY_FILE", CERTIFICATES / "client.key"),
@@ -323,8 +321,7 @@ def test_tls_checks_the_broker_and_shows_who_asks(
 @pytest.mark.parametrize("kind", list(ENCODE))
 def test_what_goes_out_comes_in_again_as_it_was(broker: Broker, valkey: Valkey, kind: str) -> None:
     source = broker.topic(f"source-{kind}")
-    for number in range(15):
-        send(broker, source, ENCODE["json"](snapshot(number)))
+    send(broker, source, messages("json", range(15)))
     run = follow(valkey, source)
     all_there(valkey, 15)
     run.stop()
@@ -347,8 +344,7 @@ def test_what_goes_out_comes_in_again_as_it_was(broker: Broker, valkey: Valkey, 
 def test_publishing_goes_on_where_it_died_and_through_a_brokers_death(broker: Broker, valkey: Valkey) -> None:
     target, stopping = broker.topic("out"), threading.Event()
     source = broker.topic("out-source")
-    for number in range(30):
-        send(broker, source, ENCODE["json"](snapshot(number)))
+    send(broker, source, messages("json", range(30)))
     run = follow(valkey, source)
     all_there(valkey, 30)
     run.stop()

@@ -14,10 +14,6 @@ import psutil
 import pytest
 from platform_process import free_port, wait_for
 
-from tasks_app import demo, lifecycle, registry, services
-from tasks_app.models import Feed, Task
-from tasks_app.states import Ending, Status
-
 ROOT = Path(__file__).resolve().parents[2]
 UP = str(ROOT / "bin" / "up")
 GIVEN = ("REDIS_URL", "DATABASE_URL", "MONGODB_URL", "STATE_DIR", "PLATFORM_STATE")
@@ -165,76 +161,3 @@ def test_a_state_that_is_no_directory(tmp_path: Path) -> None:
 @pytest.mark.parametrize("arguments", [("--every", "2"), ("--zone", "UTC"), ("--simulate", "1")])
 def test_options_that_do_not_fit(arguments: tuple[str, ...]) -> None:
     assert refused(*arguments).startswith(f"bin/up: {arguments[0]}")
-
-
-# ---- the demo's rows
-
-
-@pytest.fixture
-def processors(db: None) -> None:
-    registry.reload()
-
-
-def ended(task: Task, to: Status, ending: Ending) -> None:
-    task.refresh_from_db()
-    for status, facts in ((Status.STARTED, {"owner": "worker:token"}), (to, {"ending": ending, "reason": "so"})):
-        task = lifecycle.transition(task, status, actor="test", **facts)
-
-
-@pytest.mark.usefixtures("processors")
-class TestDemo:
-    def test_starts_a_feed_and_a_model_once(self) -> None:
-        demo.start(demo.Wish())
-        said = demo.start(demo.Wish())
-        assert [task.processor.name for task in Task.objects.order_by("id")] == ["replay", "cluster_regression"]
-        assert all(line.endswith("goes on") for line in said)
-        assert [task.processor.name for task in demo.expected_to_run()] == ["cluster_regression"]
-
-    def test_starts_nothing_when_not_wanted(self) -> None:
-        assert demo.start(demo.Wish(no_demo=True)) == []
-        assert not Task.objects.exists() and not Feed.objects.exists()
-
-    def test_leaves_what_a_user_stopped(self) -> None:
-        demo.start(demo.Wish())
-        for task in Task.objects.all():
-            services.stop(task)
-        demo.start(demo.Wish())
-        assert {task.status for task in Task.objects.all()} == {Status.STOPPED}
-        assert demo.expected_to_run() == []
-
-    def test_leaves_what_was_interrupted_to_the_janitor(self) -> None:
-        demo.start(demo.Wish())
-        for task in Task.objects.all():
-            ended(task, Status.TERMINATED, Ending.SHUTDOWN)
-        demo.start(demo.Wish())
-        assert {task.attempt for task in Task.objects.all()} == {1}
-        assert len(demo.expected_to_run()) == 1
-
-    def test_tries_again_what_failed(self) -> None:
-        demo.start(demo.Wish())
-        ended(Task.objects.get(kind="stream"), Status.TERMINATED, Ending.FAILED)
-        assert "tried again" in demo.start(demo.Wish())[1]
-        assert Task.objects.get(kind="stream").attempt == 2
-
-    def test_infers_what_is_not_given_and_says_so(self) -> None:
-        path = str(ROOT / "sample" / "ashare_3s_30_20211201.parquet")
-        said = demo.start(demo.Wish(replay=path, interval=6))
-        feed = Feed.objects.get()
-        assert (feed.zone, feed.calendar, feed.interval_ms, feed.volume_unit) == (
-            "Asia/Shanghai",
-            "XSHG",
-            6_000,
-            "lots",
-        )
-        assert any("calendar XSHG" in line for line in said) and not any("interval_ms" in line for line in said)
-
-    @pytest.mark.parametrize("wish", [{"zone": "Mars/Olympus"}, {"calendar": "XNONE"}])
-    def test_refuses_a_zone_or_calendar_that_does_not_exist(self, wish: dict[str, str]) -> None:
-        with pytest.raises(demo.Unusable, match="give"):
-            demo.start(demo.Wish(replay=str(ROOT / "sample" / "ashare_3s_30_20211201.parquet"), **wish))
-
-    def test_simulates_a_market_that_says_so(self) -> None:
-        demo.start(demo.Wish(simulate=50, every=0.5))
-        feed = Feed.objects.get()
-        assert (feed.name, feed.simulated, feed.interval_ms) == ("simulated-50-every-0_5s", True, 500)
-        assert Task.objects.get(kind="feed").params["codes"] == 50

@@ -27,7 +27,8 @@ export function useRunForm(processor: Ref<Processor | null>) {
   function place(error: unknown) {
     const placed = placeErrors(model.value, error instanceof ApiError ? error.errors : {})
     serverErrors.value = placed.byField
-    problem.value = [messageOf(error), ...placed.rest].join(' ')
+    const message = messageOf(error)
+    problem.value = [message, ...placed.rest.filter((text) => !message.includes(text))].join(' ')
   }
 
   /** Hand the parameters on; return what came of it, null where the server refused. */

@@ -8,6 +8,7 @@ import pytest
 CLOCKED = ("test_faults", "test_up", "test_life", "test_slots", "test_scheduled")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist looks at the groups in its own hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep what shares a module's servers together; begin with what takes longest."""
     items.sort(key=lambda item: (item.path.stem not in CLOCKED, "integration" not in item.path.parts))

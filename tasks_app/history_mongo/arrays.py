@@ -1,8 +1,8 @@
 """Columns of numbers as arrays of BSON, written and read whole by NumPy instead of number by number.
 
 A BSON array is a document whose keys are "0", "1", …: each element is a byte of type, the key's digits, a zero byte and
-the value (bsonspec.org). For numbers of eight bytes all elements with as many digits are equally long: an
-array of records. Any other document or array is left to pymongo's bson.
+the value (bsonspec.org). For numbers of eight bytes all elements with as many digits are equally long: an array of
+records. Any other document or array is left to pymongo's bson.
 """
 
 from __future__ import annotations
@@ -34,8 +34,12 @@ def encode(fields: Mapping[str, Any]) -> bytes:
 
 def decode(raw: bytes) -> dict[str, Any]:
     """Return a document of BSON; an array of doubles alone, or of int64, is one of NumPy, shape (n,)."""
+    try:
+        elements = list(_elements(raw))
+    except KeyError:  # a type that nothing here writes
+        return bson.decode(raw)
     numbers, others = {}, []
-    for name, kind, begin, value, end in _elements(raw):
+    for name, kind, begin, value, end in elements:
         found = _numbers(raw, value, end) if kind == _ARRAY else None
         if found is None:
             others.append(raw[begin:end])
@@ -107,18 +111,15 @@ def _frame(digits: int) -> np.ndarray:
 
 
 def _elements(raw: bytes) -> Iterator[tuple[str, int, int, int, int]]:
-    """Yield each element of a document: name, type, and where it, its value and what follows begin."""
+    """Yield each element of a document: name, type, and where it, its value and what follows begin. Raises KeyError for
+    a type whose size is not known here."""
     at = 4
     while at < len(raw) - 1:
         kind, named = raw[at], raw.index(b"\0", at)
         value = named + 1
-        if kind in _SIZES:
-            end = value + _SIZES[kind]
-        elif kind in _LENGTH_LEAVES_OUT:
+        if kind in _LENGTH_LEAVES_OUT:
             end = value + struct.unpack_from("<i", raw, value)[0] + _LENGTH_LEAVES_OUT[kind]
         else:
-            raise ValueError(
-                f"{raw[at + 1 : named]!r} is of BSON's type {kind:#x}: no document of the history has that"
-            )
+            end = value + _SIZES[kind]
         yield raw[at + 1 : named].decode(), kind, at, value, end
         at = end

@@ -44,6 +44,11 @@ def test_other_arrays_come_as_lists() -> None:
     assert odd != small and list(decode(odd)["price"]) == [1.0] * 12
 
 
+def test_what_others_wrote_beside_it_is_read_too() -> None:
+    amended = {"price": [1.5] * 12, "note": bson.Regex("a"), "exact": bson.Decimal128("1.1")}
+    assert decode(bson.encode(amended)) == amended
+
+
 def test_an_array_that_is_too_long_is_refused() -> None:
     with pytest.raises(ValueError, match="100001 values: expected at most 100000"):
         encode({"price": np.zeros(100_001)})

@@ -8,9 +8,12 @@ import pytest
 CLOCKED = ("test_faults", "test_up", "test_life", "test_slots", "test_scheduled")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist looks at the groups in its own hook
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Keep what shares a module's servers together. Later would be too late: xdist reads the groups early."""
+    item.add_marker(pytest.mark.xdist_group("clocked" if item.path.stem in CLOCKED else item.path.stem))
+
+
+@pytest.hookimpl(trylast=True)  # pytest-django has an order of its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what shares a module's servers together; begin with what takes longest."""
+    """Begin with what takes longest."""
     items.sort(key=lambda item: (item.path.stem not in CLOCKED, "integration" not in item.path.parts))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("clocked" if item.path.stem in CLOCKED else item.path.stem))

@@ -1,4 +1,4 @@
-"""What bin/test runs inside .venv: every check, a summary, and pytest's closing line at the end."""
+"""What bin/test runs inside .venv: every check, a summary, and pytest's closing lines at the end."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,13 @@ from _tools import npm
 
 ROOT = Path(__file__).resolve().parent.parent
 FRONTEND = ROOT / "frontend"
+# Tests run in two lanes, about as long as one another. Tests that kill and freeze things which have seconds to be noticed
+# share a lane: one of them runs at a time.
+CLOCKED = [f"tests/integration/test_{name}.py" for name in ("faults", "life", "up", "slots", "scheduled")]
+LANES = {
+    "tests of a clock, and unit tests": [*CLOCKED, "tests/unit"],
+    "other tests of processes": ["tests/integration", *(f"--ignore={path}" for path in CLOCKED)],
+}
 
 
 @dataclass(frozen=True)
@@ -32,11 +40,15 @@ def main() -> int:
     options, more = parser.parse_known_args()
     pytest = [sys.executable, "-m", "pytest", *(["-k", options.k] if options.k else []), *more, *options.paths]
     checks = [Check("pytest", pytest)]
-    if not (options.k or options.paths or more):
-        spread = ["-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder", "--durations=15"]
-        checks = [*python_checks(), *front_end_checks(), Check("tests", [*pytest, *spread])]
-    with tempfile.TemporaryDirectory(prefix="platform-test-") as state:
-        results = [run(check, environment(state)) for check in checks]
+    narrowed = bool(options.k or options.paths or more)
+    if not narrowed:
+        checks = [*python_checks(), *front_end_checks()]
+    results = [run(check) for check in checks]
+    if not narrowed:
+        lanes = [Check(name, [*pytest, "--durations=15", *paths]) for name, paths in LANES.items()]
+        with ThreadPoolExecutor(len(lanes)) as pool:  # the second lane speaks when it has ended
+            results += pool.map(run, lanes, [True, False])
+        checks += lanes
     return summary(checks, results)
 
 
@@ -69,33 +81,45 @@ def environment(state: str) -> dict[str, str]:
     return {**kept, "STATE_DIR": state, "PYTHONUNBUFFERED": "1"}
 
 
-def run(check: Check, env: dict[str, str]) -> tuple[bool, float, str]:
-    """Run a check, passing its output on; return whether it held, its seconds and its last line."""
-    say(f"\n=== {check.name}")
-    began, last = time.monotonic(), ""
-    process = subprocess.Popen(
-        check.command,
-        cwd=check.cwd,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        preexec_fn=die_with(os.getpid()),
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        print(line, end="", flush=True)
-        last = line.rstrip() or last
-    return process.wait() == 0, time.monotonic() - began, last
+def run(check: Check, at_once: bool = True) -> tuple[bool, float, str]:
+    """Run a check, passing its output on, at once or when it has ended; return whether it held, its seconds and its last
+    line."""
+    began, said = time.monotonic(), [f"\n=== {check.name}\n"]
+    if at_once:
+        say(said.pop().rstrip())
+    last = ""
+    with tempfile.TemporaryDirectory(prefix="platform-test-") as state:
+        process = subprocess.Popen(
+            check.command,
+            cwd=check.cwd,
+            env=environment(state),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            preexec_fn=die_with(os.getpid()),
+        )
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.strip() and not line.startswith("%"):  # what librdkafka says when a broker is away
+                last = line.rstrip()
+            if at_once:
+                print(line, end="", flush=True)
+            else:
+                said.append(line)
+        held = process.wait() == 0
+    print("".join(said), end="", flush=True)
+    return held, time.monotonic() - began, last
 
 
 def summary(checks: list[Check], results: list[tuple[bool, float, str]]) -> int:
     say("\n=== summary")
     for check, (held, seconds, _) in zip(checks, results, strict=True):
         say(f"{'ok    ' if held else 'FAILED'} {check.name} ({seconds:.1f} s)")
-    say(results[-1][2])
+    for check, (_, _, last) in zip(checks, results, strict=True):
+        if "pytest" in check.command:
+            say(last)
     return 0 if all(held for held, _, _ in results) else 1
 
 

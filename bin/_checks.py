@@ -17,8 +17,8 @@ from _tools import npm
 
 ROOT = Path(__file__).resolve().parent.parent
 FRONTEND = ROOT / "frontend"
-# Tests run in two lanes, about as long as one another. Tests that kill and freeze things which have seconds to be noticed
-# share a lane: one of them runs at a time.
+# Two lanes, about as long as one another. Tests that kill and freeze things which have seconds to be noticed share one:
+# of them one runs at a time.
 CLOCKED = [f"tests/integration/test_{name}.py" for name in ("faults", "life", "up", "slots", "scheduled")]
 LANES = {
     "tests of a clock, and unit tests": [*CLOCKED, "tests/unit"],
@@ -82,8 +82,7 @@ def environment(state: str) -> dict[str, str]:
 
 
 def run(check: Check, at_once: bool = True) -> tuple[bool, float, str]:
-    """Run a check, passing its output on, at once or when it has ended; return whether it held, its seconds and its last
-    line."""
+    """Run a check and pass its output on, at once or at its end; return whether it held, its seconds, its last line."""
     began, said = time.monotonic(), [f"\n=== {check.name}\n"]
     if at_once:
         say(said.pop().rstrip())

@@ -112,7 +112,7 @@ def test_no_row_is_lost_or_doubled_when_the_task_is_killed_and_redis_restarts(
     kept_in: tuple[Platform, History],
 ) -> None:
     platform, history = kept_in
-    feed = simulate(platform, "kept", keep_raw=True)
+    feed = simulate(platform, "kept", every_s=0.5, keep_raw=True)
     task = platform.create("db_store", "kept", gather_s=1.0)
     platform.reaches(task, "Running")
     wait_for("the feed known", lambda: history.spec("kept"), 60)
@@ -166,7 +166,7 @@ def test_a_task_that_keeps_its_results_has_each_once_although_it_was_killed(own_
 def test_an_outage_of_the_store_is_bridged_from_the_bus(own_platform: Platform) -> None:
     platform, root = own_platform, own_platform.state / "history"
     history = ParquetHistory(root)
-    feed = simulate(platform, "bridged")
+    feed = simulate(platform, "bridged", every_s=0.5)
     task = platform.create("db_store", "bridged", gather_s=0.5)
     wait_for("the feed known", lambda: history.spec("bridged"), 90)
     stores_more(platform, history, "bridged")
@@ -187,7 +187,7 @@ def test_a_frozen_mongodb_is_waited_for(tmp_path: Path) -> None:
         running(tmp_path, MONGODB_URL=f"{server.url}frozen") as platform,
         opened(f"{server.url}frozen") as history,
     ):
-        feed = simulate(platform, "frozen")
+        feed = simulate(platform, "frozen", every_s=0.5)
         task = platform.create("db_store", "frozen", gather_s=0.5)
         wait_for("the feed known", lambda: history.spec("frozen"), 90)
         stores_more(platform, history, "frozen")

@@ -39,17 +39,15 @@ def main() -> int:
     parser.add_argument("paths", nargs="*", help="only the Python tests of these files or directories")
     options, more = parser.parse_known_args()
     pytest = [sys.executable, "-m", "pytest", *(["-k", options.k] if options.k else []), *more, *options.paths]
-    checks = [Check("pytest", pytest)]
-    narrowed = bool(options.k or options.paths or more)
-    if not narrowed:
-        checks = [*python_checks(), *front_end_checks()]
+    if options.k or options.paths or more:
+        checks = [Check("pytest", pytest)]
+        return summary(checks, [run(check) for check in checks])
+    checks = [*python_checks(), *front_end_checks()]
     results = [run(check) for check in checks]
-    if not narrowed:
-        lanes = [Check(name, [*pytest, "--durations=15", *paths]) for name, paths in LANES.items()]
-        with ThreadPoolExecutor(len(lanes)) as pool:  # the second lane speaks when it has ended
-            results += pool.map(run, lanes, [True, False])
-        checks += lanes
-    return summary(checks, results)
+    lanes = [Check(name, [*pytest, "--durations=15", *paths]) for name, paths in LANES.items()]
+    with ThreadPoolExecutor(len(lanes)) as pool:  # the second lane speaks when it has ended
+        results += pool.map(run, lanes, [True, False])
+    return summary([*checks, *lanes], results)
 
 
 def python_checks() -> list[Check]:

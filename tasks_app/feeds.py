@@ -6,11 +6,9 @@ import json
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db.models import Q
 
 from tasks_app import audit, services
 from tasks_app.models import Feed, Processor
-from tasks_app.states import LIVE, Status
 
 
 def create(*, processor: str, user: Any, **fields: Any) -> Feed:
@@ -25,8 +23,7 @@ def change(feed: Feed, *, user: Any, processor: str | None = None, **fields: Any
     """Change what is given; raises Invalid, or Conflict while a task of the feed runs, which would not know of it."""
     if "name" in fields and fields["name"] != feed.name:
         raise services.Invalid({"name": [f"{fields['name']!r}: expected {feed.name!r}, by which its history is known"]})
-    running = Q(status__in=LIVE) | Q(status=Status.INITIAL, queued_at__isnull=False)
-    live = feed.tasks.filter(running, kind="feed").first()
+    live = services.feeding(feed)
     if live is not None:
         raise services.Conflict(f"task {live.pk} feeds {feed.name} now ({live.status}): stop it first")
     if processor is not None:
@@ -42,7 +39,7 @@ def delete(feed: Feed, *, user: Any) -> None:
     """Delete a feed that no task is of; its history stays. Raises Conflict where there are tasks."""
     count = feed.tasks.count()
     if count:
-        raise services.Conflict(f"feed {feed.name} has {count} tasks, whose record would be lost: it can't be deleted")
+        raise services.Conflict(f"feed {feed.name} can't be deleted: the record of its tasks ({count}) would be lost")
     feed.delete()
     audit.write("delete feed", user=user, target=feed.name)
 

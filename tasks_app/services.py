@@ -219,12 +219,17 @@ def _start(task: Task, user: Any, actor: str = "") -> Task:
 
 
 def _only_one(task: Task) -> None:
-    live = Task.objects.filter(feed=task.feed, kind="feed").exclude(pk=task.pk)
-    other = (live.filter(status__in=LIVE) | live.filter(status=Status.INITIAL, queued_at__isnull=False)).first()
+    assert task.feed is not None  # by _feed: only a batch task may be without one
+    other = feeding(task.feed, but=task)
     if other:
-        raise Conflict(
-            f"feed {task.feed.name if task.feed else ''} has a live task already: #{other.pk}, {other.status}"
-        )
+        raise Conflict(f"feed {task.feed.name} has a live task already: #{other.pk}, {other.status}")
+
+
+def feeding(feed: Feed, but: Task | None = None) -> Task | None:
+    """Return the task that feeds a feed, or waits to, other than the one given."""
+    waiting = Q(status=Status.INITIAL, queued_at__isnull=False)
+    others = feed.tasks.exclude(pk=but.pk) if but else feed.tasks.all()
+    return others.filter(Q(status__in=LIVE) | waiting, kind="feed").first()
 
 
 @_audited("stop")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -179,8 +180,28 @@ def test_a_feed_is_made_started_changed_and_deleted_by_program(bringing: Platfor
         bringing.reaches(task.id, "Stopped", 10)
         with pytest.raises(Problem, match="expected 'made'"):
             client.change_feed("made", name="other")
-        with pytest.raises(Problem, match="1 tasks"):
+        with pytest.raises(Problem, match=r"its tasks \(1\)"):
             client.delete_feed("made")
         client.create_feed("unused", "tcp", {"port": 1})
         client.delete_feed("unused")
         assert "unused" not in {feed.name for feed in client.feeds()}
+
+
+def test_the_admin_checks_a_feed_as_the_api_does(bringing: Platform) -> None:
+    http, defaults = bringing.http, {"zone": "UTC", "calendar": "24/7", "interval_ms": 5000, "volume_unit": "shares"}
+    processor = re.search(r'<option value="(\d+)">simulator<', http.get("/admin/tasks_app/feed/add/").text)
+    assert processor
+    form = {
+        **defaults, "name": "by-admin", "processor": processor[1], "params": '{"codes": 1}', "lot_size": 100,
+        "slices": 2, "volume_mode": "interval", "type_meaning": "trade_sign", "grace_ms": 500, "carry_limit_s": 300,
+        "max_bytes": 10**7, "csrfmiddlewaretoken": http.cookies["csrftoken"],
+    }  # fmt: skip
+
+    def add(**changed: str) -> httpx.Response:
+        return http.post("/admin/tasks_app/feed/add/", data=form | changed, headers={"Referer": bringing.url})
+
+    for wrong, told in (({}, "1 is less than the minimum of 2"), ({"zone": "Mars/Olympus"}, "is no time zone")):
+        refused = add(**wrong)
+        assert refused.status_code == 200 and told in refused.text
+    assert add(params='{"codes": 9}').status_code == 302
+    assert http.get("/api/feeds/by-admin").json()["params"]["seed"] == 1, "defaults are filled in"

@@ -97,7 +97,7 @@ def _mongo(spec: FeedSpec, snapshots: Sequence[Kept]) -> list[Figure]:
 
     from tasks_app.history_mongo.store import MongoHistory
 
-    with mongo_server.server(heap_mb=4096) as found, pymongo.MongoClient(found.url) as client:
+    with mongo_server.server(heap_mb=4096, java_options=()) as found, pymongo.MongoClient(found.url) as client:
         _store("warm", MongoHistory(lambda: client["warm"]), spec, snapshots[: 4 * PORTION], (None, None))
         client.drop_database("warm")  # what Java compiles while it is new is not what is measured
         return _store("mongo", MongoHistory(lambda: client["bench"]), spec, snapshots, (">= 2e5", "<= 2"))

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from processors import scratch
 from processors.environment import COMPUTING
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -76,14 +77,19 @@ class Jvm:
     told: Path
 
 
-def start(memory_mb: int, more: Sequence[str] = ()) -> Jvm:
-    """Start the JVM and return at once. Call it on the thread that lives as long as the JVM is to."""
+def start(memory_mb: int, more: Sequence[str] = (), *, mllib: bool = False) -> Jvm:
+    """Start the JVM and return at once. Call it on the thread that lives as long as the JVM is to.
+
+    Where MLlib is on its class path, a session registers MLlib's functions first: two of the four seconds of processor
+    time that it takes to be there (``docs/performance.md``).
+    """
     choose_python(local=True)
-    told = Path(tempfile.mkdtemp(prefix="jvm-")) / "connection"
+    told = Path(tempfile.mkdtemp(prefix="jvm-", dir=scratch.on_disk())) / "connection"
     environment = {
         **{name: value for name, value in os.environ.items() if name not in COMPUTING},
         "PLATFORM_MMAP_THRESHOLD": COMPUTING["MALLOC_MMAP_THRESHOLD_"],
         "PLATFORM_TRIM_THRESHOLD": COMPUTING["MALLOC_TRIM_THRESHOLD_"],
+        "CLASSPATH": class_path(mllib=mllib),
         "SPARK_HOME": str(spark_home()),
         "SPARK_CONNECT_MODE": "0",
         "SPARK_LOCAL_IP": "127.0.0.1",
@@ -91,7 +97,7 @@ def start(memory_mb: int, more: Sequence[str] = ()) -> Jvm:
         "_PYSPARK_DRIVER_CONN_INFO_PATH": str(told),
     }
     process = subprocess.Popen(
-        [java(), *command(memory_mb, [*archive_option(), *more]), _MAIN],
+        [java(), *command(memory_mb, [temporary_option(), *archive_option(), *more]), _MAIN],
         stdin=subprocess.PIPE,  # the JVM ends when it closes
         env=environment,
         preexec_fn=_ignore_interrupts,
@@ -114,17 +120,34 @@ def hand_over(jvm: Jvm) -> None:
 
 
 def command(memory_mb: int, more: Sequence[str] = ()) -> list[str]:
-    """Return the arguments of java up to the class."""
-    jars = spark_home() / "jars"
-    first = [str(path) for path in jars.glob("slf4j-api-*.jar")]
-    classes = os.pathsep.join([str(spark_home() / "conf"), *first, f"{jars}/*"])
-    return ["-cp", classes, f"-Xmx{memory_mb}m", *SMALL_JVM, *more, *MODULE_OPTIONS]
+    """Return the arguments of java up to the class, but for the class path."""
+    return [f"-Xmx{memory_mb}m", *SMALL_JVM, *more, *MODULE_OPTIONS]
+
+
+def class_path(*, mllib: bool) -> str:
+    """Return Spark's classes, MLlib at the end: a class archive serves whatever begins with its own class path."""
+    jars = sorted((spark_home() / "jars").glob("*.jar"), key=_place)
+    chosen = [jar for jar in jars if mllib or not _is_mllib(jar)]
+    return os.pathsep.join(map(str, [spark_home() / "conf", *chosen]))
+
+
+def _place(jar: Path) -> tuple[bool, bool, str]:
+    return not jar.name.startswith("slf4j-api-"), _is_mllib(jar), jar.name
+
+
+def _is_mllib(jar: Path) -> bool:
+    return jar.name.startswith("spark-mllib_")
 
 
 def archive_option() -> list[str]:
     """Return what lets a JVM start from the class archive, if there is one."""
     archive = os.environ.get("PLATFORM_JVM_ARCHIVE", "")
     return [f"-XX:SharedArchiveFile={archive}", "-Xshare:auto"] if os.path.isfile(archive) else []
+
+
+def temporary_option() -> str:
+    """Return what puts the JVM's temporary files where they go with the process: a killed one leaves them behind."""
+    return f"-Djava.io.tmpdir={scratch.on_disk()}"
 
 
 def master() -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -13,10 +12,9 @@ from pyspark import SparkContext
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming import StreamingQuery
 
-from processors import gateway
+from processors import gateway, scratch
 from processors.contract import Context
 from processors.inbox import Inbox
-from processors.scratch import scratch_path
 
 log = structlog.get_logger()
 
@@ -47,6 +45,8 @@ SMALL_DRIVER = {
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
     "spark.sql.ui.retainedExecutions": "2",
+    "spark.sql.ui.explainMode": "simple",
+    "spark.ui.liveUpdate.period": "-1",
     "spark.ui.retainedJobs": "2",
     "spark.ui.retainedStages": "2",
     "spark.ui.retainedTasks": "10",
@@ -69,14 +69,15 @@ def session(name: str, context: Context, jvm: gateway.Jvm | None = None) -> Spar
     """
     builder = SparkSession.builder.appName(f"{name} task {context.task}.{context.attempt}").master(gateway.master())
     settings = {**SMALL_DRIVER, **_THIN_BATCHES}
-    settings["spark.local.dir"] = settings["spark.sql.warehouse.dir"] = scratch_dir()
+    memory = str(scratch.in_memory())
+    settings["spark.local.dir"] = settings["spark.sql.warehouse.dir"] = memory
     if not gateway.is_local():
         _ask_spark_to_launch(settings, context)
     else:
-        if len(scratch_dir()) <= _SOCKET_DIR_LENGTH:
-            settings["spark.python.unix.domain.socket.dir"] = scratch_dir()  # else each killed run leaves some behind
+        if len(memory) <= _SOCKET_DIR_LENGTH:
+            settings["spark.python.unix.domain.socket.dir"] = memory  # else each killed run leaves some behind
         if SparkContext._gateway is None:
-            jvm = jvm or gateway.start(context.memory_mb)
+            jvm = jvm or gateway.start(context.memory_mb, mllib=True)
             gateway.hand_over(jvm)
     for key, value in settings.items():
         builder = builder.config(key, value)
@@ -90,7 +91,9 @@ def _ask_spark_to_launch(settings: dict[str, str], context: Context) -> None:
     """A cluster's driver is started by spark-submit, which knows what each kind of cluster needs."""
     gateway.choose_python(local=False)
     settings["spark.driver.memory"] = f"{context.memory_mb}m"
-    settings["spark.driver.extraJavaOptions"] = " ".join([*gateway.SMALL_JVM, *gateway.archive_option()])
+    settings["spark.driver.extraJavaOptions"] = " ".join(
+        [*gateway.SMALL_JVM, gateway.temporary_option(), *gateway.archive_option()]
+    )
     settings["spark.executorEnv.PYTHONPATH"] = os.environ["PYTHONPATH"]
     for key in ("spark.driver.bindAddress", "spark.driver.host"):
         settings.pop(key)  # executors on other machines call back: let Spark find the address
@@ -120,7 +123,7 @@ def write_nowhere(frame: DataFrame, name: str) -> StreamingQuery:
     """
     writer = frame.writeStream.format("noop").queryName(name)
     for key, value in {
-        "checkpointLocation": f"file://{scratch_dir()}/{name}",
+        "checkpointLocation": f"file://{scratch.in_memory()}/{name}",
         "asyncProgressTrackingEnabled": "true",
         "_asyncProgressTrackingOverrideSinkSupportCheck": "true",
         "asyncProgressTrackingCheckpointIntervalMs": str(24 * 3600 * 1000),
@@ -132,7 +135,7 @@ def write_nowhere(frame: DataFrame, name: str) -> StreamingQuery:
 def inbox(session: SparkSession) -> Inbox:
     """Return where executors send what they have for the driver: a file here, a port where they are elsewhere."""
     if gateway.is_local():
-        return Inbox(Path(scratch_dir()))
+        return Inbox(scratch.in_memory())
     return Inbox(None, session.conf.get("spark.driver.host") or "")
 
 
@@ -167,10 +170,3 @@ def check_jvm(cause: BaseException) -> None:
         return
     if code is not None:
         raise JvmDied(f"the JVM died (exit code {code})") from cause
-
-
-def scratch_dir() -> str:
-    """Return a directory of this process for what needs not survive it; the supervisor removes it."""
-    path = scratch_path(os.getpid())
-    path.mkdir(parents=True, exist_ok=True)
-    return str(path)

@@ -13,7 +13,8 @@ from tasks_app.models import Feed, Processor
 
 def create(*, processor: str, user: Any, **fields: Any) -> Feed:
     """Make a feed of a processor by its name, with fields of ``Feed``. Raises Invalid with what does not fit."""
-    feed = checked(Feed(processor=_processor(processor), **fields))
+    with services.refusals_written("create feed", fields.get("name", ""), user):
+        feed = checked(Feed(processor=_processor(processor), **fields))
     feed.save()
     audit.write("create feed", user=user, target=feed.name)
     return feed
@@ -21,25 +22,30 @@ def create(*, processor: str, user: Any, **fields: Any) -> Feed:
 
 def change(feed: Feed, *, user: Any, processor: str | None = None, **fields: Any) -> Feed:
     """Change what is given; raises Invalid, or Conflict while a task of the feed runs, which would not know of it."""
-    if "name" in fields and fields["name"] != feed.name:
-        raise services.Invalid({"name": [f"{fields['name']!r}: expected {feed.name!r}, by which its history is known"]})
-    live = services.feeding(feed)
-    if live is not None:
-        raise services.Conflict(f"task {live.pk} feeds {feed.name} now ({live.status}): stop it first")
-    if processor is not None:
-        feed.processor = _processor(processor)
-    for name, value in fields.items():
-        setattr(feed, name, value)
-    checked(feed).save()
+    with services.refusals_written("change feed", feed.name, user):
+        if "name" in fields and fields["name"] != feed.name:
+            expected = f"expected {feed.name!r}, by which its history is known"
+            raise services.Invalid({"name": [f"{fields['name']!r}: {expected}"]})
+        live = services.feeding(feed)
+        if live is not None:
+            raise services.Conflict(f"task {live.pk} feeds {feed.name} now ({live.status}): stop it first")
+        if processor is not None:
+            feed.processor = _processor(processor)
+        for name, value in fields.items():
+            setattr(feed, name, value)
+        checked(feed)
+    feed.save()
     audit.write("change feed", user=user, target=feed.name, details=json.dumps(fields, default=str))
     return feed
 
 
 def delete(feed: Feed, *, user: Any) -> None:
     """Delete a feed that no task is of; its history stays. Raises Conflict where there are tasks."""
-    count = feed.tasks.count()
-    if count:
-        raise services.Conflict(f"feed {feed.name} can't be deleted: the record of its tasks ({count}) would be lost")
+    with services.refusals_written("delete feed", feed.name, user):
+        count = feed.tasks.count()
+        if count:
+            lost = f"the record of its tasks ({count}) would be lost"
+            raise services.Conflict(f"feed {feed.name} can't be deleted: {lost}")
     feed.delete()
     audit.write("delete feed", user=user, target=feed.name)
 

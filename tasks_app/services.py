@@ -42,7 +42,8 @@ Given = ParamSpec("Given")
 
 
 @contextmanager
-def _refusals_written(action: str, target: Any, user: Any) -> Iterator[None]:
+def refusals_written(action: str, target: Any, user: Any) -> Iterator[None]:
+    """Write down what a person was refused within."""
     try:
         yield
     except (Conflict, Invalid) as refusal:
@@ -60,7 +61,7 @@ def _audited(
         @wraps(call)
         def audited(task: Task, /, *args: Given.args, **given: Given.kwargs) -> Task:
             user = given.get("user")
-            with _refusals_written(action, task, user):
+            with refusals_written(action, task, user):
                 done = call(task, *args, **given)
             if user is not None:
                 told = {name: value for name, value in given.items() if name != "user" and value}
@@ -82,7 +83,7 @@ def create_once(key: str, request: dict[str, Any], *, user: Any) -> tuple[Task, 
     body = json.dumps(request, sort_keys=True)
     fingerprint = hashlib.sha256(body.encode()).hexdigest()
     IdempotencyKey.objects.filter(created_at__lt=timezone.now() - KEYS_KEPT).delete()
-    with _refusals_written("create", request["processor"], user):
+    with refusals_written("create", request["processor"], user):
         try:
             with transaction.atomic():
                 used = IdempotencyKey.objects.create(user=user, key=key, fingerprint=fingerprint)
@@ -122,7 +123,7 @@ def create(
     """
     asked: dict[str, Any] = {"params": params, "start": start, "memory_mb": memory_mb}
     asked |= {"on_loss": on_loss, "keep": keep}
-    with _refusals_written("create", processor, user):
+    with refusals_written("create", processor, user):
         task = _create(processor=processor, feed=feed, user=user, **asked)
     if user is not None:
         audit.write("create", user=user, target=task, details="" if start else "not started")

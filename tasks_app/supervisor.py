@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import queue
-import shutil
 import signal
 import subprocess
 import sys
@@ -26,9 +25,9 @@ import structlog
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections
 
+from processors import scratch
 from processors.bus import connect
 from processors.environment import COMPUTING
-from processors.scratch import scratch_path
 from processors.snapshot import FeedSpec
 from tasks_app import lifecycle, logs, orphans, results
 from tasks_app.lifecycle import TransitionConflict
@@ -327,7 +326,7 @@ class Supervisor:
         """Kill whatever lives in the runner's session or bears its mark, and drop what it had in memory."""
         self._kill_session()
         orphans.kill(self.task.owner)
-        shutil.rmtree(scratch_path(self.process.pid), ignore_errors=True)
+        scratch.drop(self.process.pid)
 
     def _kill_session(self) -> None:
         for _ in range(50):

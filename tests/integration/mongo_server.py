@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from py4j.java_gateway import GatewayParameters, JavaGateway, launch_gateway
 from pymongo.errors import PyMongoError
 
 _WIRE_VERSION = 9  # of MongoDB 4.4
+QUICK_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")  # of use to a test; a benchmark has none of them
 PACKAGE = ("de.bwaldvogel", "mongo-java-server", "1.47.0")
 
 
@@ -27,13 +28,13 @@ class Server:
 
 
 @contextlib.contextmanager
-def server(heap_mb: int = 512) -> Iterator[Server]:
+def server(heap_mb: int = 512, java_options: Sequence[str] = QUICK_START) -> Iterator[Server]:
     """Yield a running server; it and what it holds are gone afterwards."""
     port = free_port()
     gateway_port, process = launch_gateway(
         classpath=jars.classpath(*PACKAGE),
         jarpath=str(next(jars.JARS.glob("py4j-*.jar"))),
-        javaopts=[f"-Xmx{heap_mb}m"],
+        javaopts=[f"-Xmx{heap_mb}m", *java_options],
         java_path=jars.java(),
         die_on_exit=True,
         return_proc=True,

@@ -54,7 +54,7 @@ def wait_for(what: str, found: Callable[[], T], timeout_s: float = 90.0) -> T:
         value = found()
         if value:
             return value
-        time.sleep(0.1)
+        time.sleep(0.2)
         now = time.monotonic()
         left, looked_at = left - min(now - looked_at, 1.0), now
     raise AssertionError(f"{what}: not within {timeout_s:.0f} s")

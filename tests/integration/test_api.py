@@ -32,8 +32,22 @@ def followed(platform: Platform, api: Client) -> int:
     """A running stock_avg task on a simulated feed."""
     simulate(platform, "api")
     task = api.create("stock_avg", "api", window=4).id
-    platform.predicts(task, above=12)
+    platform.predicts(task, above=8)
     return task
+
+
+@pytest.fixture(scope="module")
+def ended(platform: Platform, followed: int) -> dict[str, Any]:
+    """A run that was started and stopped by the original's addresses."""
+    client = platform.client("operator")
+    added = client.post("/add_task", params={"pname": "stock_avg", "feed": "api"})
+    assert added.status_code == 201 and added.json() == {"pid": added.json()["pid"], "pname": "stock_avg"}
+    named = added.json()
+    wait_for("some results", lambda: len(platform.items(named["pid"])) > 5, 60)
+    stopped = client.post("/stop_oltp_processor", json=named)
+    assert stopped.status_code == 202 and stopped.json()["pid"] == named["pid"]
+    platform.reaches(named["pid"], "Stopped", 10)
+    return named
 
 
 # ---- lists
@@ -140,12 +154,8 @@ def test_a_refused_creation_leaves_no_task_behind(api: Client, followed: int) ->
 # ---- results
 
 
-def test_who_has_the_newest_result_is_told_so(platform: Platform, api: Client, followed: int) -> None:
-    task = api.create("stock_avg", "api").id
-    platform.predicts(task)
-    api.stop(task)
-    platform.reaches(task, "Stopped", 10)
-    for path in (f"/api/tasks/{task}/result", f"/api/tasks/{task}/results?limit=3"):
+def test_who_has_the_newest_result_is_told_so(platform: Platform, followed: int, ended: dict[str, Any]) -> None:
+    for path in (f"/api/tasks/{ended['pid']}/result", f"/api/tasks/{ended['pid']}/results?limit=3"):
         first = platform.http.get(path)
         held = platform.http.get(path, headers={"If-None-Match": first.headers["ETag"]})
         assert first.status_code == 200 and held.status_code == 304 and not held.content
@@ -191,26 +201,22 @@ async def taken(items: AsyncIterator[Item], count: int) -> list[Item]:
     return [await asyncio.wait_for(anext(items), 60) for _ in range(count)]
 
 
-async def test_the_stream_goes_on_where_it_broke_off(own_platform: Platform) -> None:
-    platform = own_platform
-    simulate(platform, "streamed")
-    task = platform.create("stock_avg", "streamed")
-    platform.predicts(task)
-    items = stream(platform.url, platform.token("viewer", "stream"), task)
-    seen = await taken(items, 5)
+async def test_the_stream_goes_on_where_it_broke_off(platform: Platform, followed: int) -> None:
+    items = stream(platform.url, platform.token("viewer", "stream"), followed)
+    seen = await taken(items, 3)
     platform.kill("web")
-    reached = platform.results.latest(task)
+    reached = platform.results.latest(followed)
     assert reached
     await asyncio.to_thread(
         wait_for,
         "results without a web process",
-        lambda: (platform.results.latest(task) or reached).id > reached.id,
+        lambda: (platform.results.latest(followed) or reached).id > reached.id,
         20,
     )
     platform.start_web()
     while seen[-1].id <= reached.id:
         seen += await taken(items, 1)
-    seen += await taken(items, 8)
+    seen += await taken(items, 4)
     indices = [item.numbers.index for item in seen]
     assert indices == list(range(indices[0], indices[0] + len(indices))), "none is lost, none comes twice"
 
@@ -248,13 +254,9 @@ def test_the_client_looks_and_acts(platform: Platform, api: Client, followed: in
 # ---- the original's addresses
 
 
-def test_the_originals_addresses_answer_as_they_did(platform: Platform, followed: int) -> None:
+def test_the_originals_addresses_answer_as_they_did(platform: Platform, ended: dict[str, Any]) -> None:
     client = platform.client("operator")
-    added = client.post("/add_task", params={"pname": "stock_avg", "feed": "api"})
-    assert added.status_code == 201 and added.json() == {"pid": added.json()["pid"], "pname": "stock_avg"}
-    named = added.json()
-    wait_for("some results", lambda: len(platform.items(named["pid"])) > 5, 60)
-    result = client.get("/get_curr_oltp_result", params=named).json()
+    result = client.get("/get_curr_oltp_result", params=ended).json()
     assert result["clusters"] == {"1": 60}
     stamps = sorted(result["result"])
     assert result["result"][stamps[0]]["1"]["real"] > 0
@@ -262,9 +264,6 @@ def test_the_originals_addresses_answer_as_they_did(platform: Platform, followed
     both = [each["1"] for each in result["result"].values() if None not in each["1"].values()]
     assert both and all(set(each) == {"real", "prediction"} for each in both)
     assert client.get("/demo").json()["result"]
-    stopped = client.post("/stop_oltp_processor", json={"pid": named["pid"], "pname": "stock_avg"})
-    assert stopped.status_code == 202 and stopped.json()["pid"] == named["pid"]
-    platform.reaches(named["pid"], "Stopped", 10)
     reloaded = platform.http.post("/reload_cfg").json()["pname_dict"]
     assert reloaded["stock_avg"] == {"classname": "processors.stream.stock_avg:StockAvg", "type": "stream"}
 

@@ -222,16 +222,12 @@ def test_results_of_a_range(platform: Platform, followed: int) -> None:
     assert platform.http.get(f"/api/tasks/{followed}/results", params={"limit": "all"}).status_code == 422
 
 
-def test_the_smallest_processor_shows_its_forecast(platform: Platform, followed: int) -> None:
+def test_the_smallest_processor_shows_its_forecast_and_is_stopped_in_the_admin(
+    platform: Platform, followed: int
+) -> None:
     task = platform.create("stock_avg", "doorways")
     item = platform.predicts(task)
     assert item.numbers["clusters"][0]["size"] == 60
-    platform.ask(task, "stop")
-
-
-def test_the_admin_lists_tasks_and_stops_one(platform: Platform, followed: int, tmp_path: Path) -> None:
-    task = platform.create("stock_avg", "doorways")
-    platform.reaches(task, "Running")
     page = platform.http.get("/admin/tasks_app/task/")
     assert page.status_code == 200 and "Running" in page.text
     assert platform.http.get(f"/admin/tasks_app/task/{task}/change/").status_code == 200

@@ -22,9 +22,14 @@ def test_the_command_is_that_of_sparks_launcher() -> None:
     told = [part.decode() for part in done.stdout.split(b"\0") if part.strip()]
     wanted = told[told.index("-cp") + 2 : told.index("org.apache.spark.deploy.SparkSubmit")]
     ours = [option for option in gateway.command(512) if option not in gateway.SMALL_JVM]
-    assert ours[2:] == wanted
-    classes, theirs = ours[1].split(os.pathsep), told[told.index("-cp") + 1].split(os.pathsep)
+    assert ours == wanted
+    classes, theirs = (path.split(os.pathsep) for path in (gateway.class_path(mllib=True), told[told.index("-cp") + 1]))
     assert [classes[0].rstrip("/"), classes[1]] == [theirs[0].rstrip("/"), theirs[1]]
+    assert theirs[2:] == [f"{home}/jars/*"] and set(classes[1:]) == {
+        str(path) for path in (home / "jars").glob("*.jar")
+    }
+    quick = gateway.class_path(mllib=False)
+    assert f"{os.pathsep.join(classes)}".startswith(quick) and "spark-mllib_" not in quick
 
 
 def test_a_jvm_that_ends_at_once_is_told_of() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,21 +25,6 @@ from processors.history.store import RAW, History, Kept
 from tasks_app.client import Client, Problem
 
 pytestmark = pytest.mark.timeout(600)
-
-
-@pytest.fixture(params=["parquet", "mongodb"])
-def kept_in(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Platform, History]]:
-    """A platform of its own with each kind of history."""
-    if request.param == "parquet":
-        with running(tmp_path) as platform:
-            yield platform, ParquetHistory(tmp_path / "history")
-        return
-    with (
-        mongo_server.server() as server,
-        running(tmp_path, MONGODB_URL=f"{server.url}kept") as platform,
-        opened(f"{server.url}kept") as history,
-    ):
-        yield platform, history
 
 
 def on_the_bus(platform: Platform, feed: str) -> list[Kept]:
@@ -86,7 +70,7 @@ def stop(platform: Platform, *tasks: int) -> None:
         platform.reaches(task, "Stopped", 8, attempt=platform.task(task)["attempt"])
 
 
-def stores_more(platform: Platform, history: History, feed: str, more: int = 12) -> None:
+def stores_more(platform: Platform, history: History, feed: str, more: int = 8) -> None:
     """Wait until the history holds more snapshots than now."""
 
     def count() -> int:
@@ -108,18 +92,11 @@ def ends_stored(platform: Platform, history: History, name: str, feed: int | Non
     return snapshots
 
 
-def test_no_row_is_lost_or_doubled_when_the_task_is_killed_and_redis_restarts(
-    kept_in: tuple[Platform, History],
-) -> None:
-    platform, history = kept_in
-    feed = simulate(platform, "kept", every_s=0.5, keep_raw=True)
-    task = platform.create("db_store", "kept", gather_s=1.0)
-    platform.reaches(task, "Running")
-    wait_for("the feed known", lambda: history.spec("kept"), 60)
-    stores_more(platform, history, "kept")
-    platform.runner(task).send_signal(signal.SIGKILL)
-    platform.reaches(task, "Running", attempt=2)
-    stores_more(platform, history, "kept")
+def test_no_row_is_lost_or_doubled_when_the_task_is_killed_and_redis_restarts(own_platform: Platform) -> None:
+    platform, history = own_platform, ParquetHistory(own_platform.state / "history")
+    feed = simulate(platform, "kept", keep_raw=True)
+    task = begins_to_store(platform, history, "kept")
+    killed(platform, history, "kept", task)
     time.sleep(1.1)  # Redis writes its file each second: what is on the bus until here survives
     platform.kill("redis")
     time.sleep(1.0)
@@ -133,6 +110,43 @@ def test_no_row_is_lost_or_doubled_when_the_task_is_killed_and_redis_restarts(
     holds_everything(history, f"kept{RAW}", ticks_on_the_bus(platform, "kept"))
 
 
+def test_mongodb_has_each_row_once_although_the_task_was_killed_and_the_server_stood_still(tmp_path: Path) -> None:
+    with (
+        mongo_server.server() as server,
+        running(tmp_path, MONGODB_URL=f"{server.url}kept") as platform,
+        opened(f"{server.url}kept") as history,
+    ):
+        feed = simulate(platform, "kept", keep_raw=True)
+        task = begins_to_store(platform, history, "kept")
+        killed(platform, history, "kept", task)
+        server.process.suspend()
+        try:
+            wait_for("told", lambda: progress(platform, task).get("not_taken"), 60)
+            assert platform.task(task)["status"] == "Running"
+        finally:
+            server.process.resume()
+        wait_for("taken again", lambda: progress(platform, task).get("not_taken") == "", 60)
+        stores_more(platform, history, "kept")
+        snapshots = ends_stored(platform, history, "kept", feed, task)
+        assert progress(platform, task)["missed"] == 0 and platform.task(task)["attempt"] == 2
+        holds_everything(history, "kept", snapshots)
+        holds_everything(history, f"kept{RAW}", ticks_on_the_bus(platform, "kept"))
+
+
+def begins_to_store(platform: Platform, history: History, feed: str, gather_s: float = 1.0) -> int:
+    task = platform.create("db_store", feed, gather_s=gather_s)
+    wait_for("the feed known", lambda: history.spec(feed), 90)
+    stores_more(platform, history, feed)
+    return task
+
+
+def killed(platform: Platform, history: History, feed: str, task: int) -> None:
+    """Kill a task in its midst and wait until the next attempt has gone on."""
+    platform.runner(task).send_signal(signal.SIGKILL)
+    platform.reaches(task, "Running", attempt=2)
+    stores_more(platform, history, feed)
+
+
 def test_a_task_that_keeps_its_results_has_each_once_although_it_was_killed(own_platform: Platform) -> None:
     platform = own_platform
     feed = simulate(platform, "told")
@@ -140,13 +154,13 @@ def test_a_task_that_keeps_its_results_has_each_once_although_it_was_killed(own_
     assert refused.status_code == 422 and "feed has no results" in refused.json()["errors"]["keep"][0]
     asked = {"processor": "cluster_regression", "feed": "told", "keep": True}
     task = platform.http.post("/api/tasks", json=asked).json()["id"]
-    platform.predicts(task, above=20)
+    platform.predicts(task, above=16)
     platform.runner(task).send_signal(signal.SIGKILL)
     platform.reaches(task, "Running", attempt=2)
-    platform.predicts(task, above=platform.items(task)[-1].numbers["index"] + 20)
+    platform.predicts(task, above=platform.items(task)[-1].numbers["index"] + 12)
     stop(platform, feed, task)
     with Client(platform.url, platform.token("viewer", "later")) as client:
-        kept = [(each.seq, each.numbers) for each in client.kept(task, limit=37)]
+        kept = [(each.seq, each.numbers) for each in client.kept(task, limit=11)]
         assert kept == [(item.meta["seq"], item.numbers) for item in platform.items(task)]
         [day] = client.kept_days(task)
         assert (day.results, day.last) == (len(kept), kept[-1][1]["time"])
@@ -163,56 +177,23 @@ def test_a_task_that_keeps_its_results_has_each_once_although_it_was_killed(own_
     assert {entry["values"]: entry["counts"] for entry in pc.value_counts(of_newest["cluster"]).to_pylist()} == sizes
 
 
-def test_an_outage_of_the_store_is_bridged_from_the_bus(own_platform: Platform) -> None:
-    platform, root = own_platform, own_platform.state / "history"
-    history = ParquetHistory(root)
-    feed = simulate(platform, "bridged", every_s=0.5)
-    task = platform.create("db_store", "bridged", gather_s=0.5)
-    wait_for("the feed known", lambda: history.spec("bridged"), 90)
-    stores_more(platform, history, "bridged")
-    _take_away(platform, task, root)
-    wait_for("told", lambda: progress(platform, task).get("not_taken"), 15)
-    time.sleep(4)
-    _give_back(platform, task, root)
-    wait_for("taken again", lambda: progress(platform, task).get("not_taken") == "", 15)
-    stores_more(platform, history, "bridged")
-    snapshots = ends_stored(platform, history, "bridged", feed, task)
-    assert progress(platform, task)["missed"] == 0
-    holds_everything(history, "bridged", snapshots)
-
-
-def test_a_frozen_mongodb_is_waited_for(tmp_path: Path) -> None:
-    with (
-        mongo_server.server() as server,
-        running(tmp_path, MONGODB_URL=f"{server.url}frozen") as platform,
-        opened(f"{server.url}frozen") as history,
-    ):
-        feed = simulate(platform, "frozen", every_s=0.5)
-        task = platform.create("db_store", "frozen", gather_s=0.5)
-        wait_for("the feed known", lambda: history.spec("frozen"), 90)
-        stores_more(platform, history, "frozen")
-        server.process.suspend()
-        try:
-            wait_for("told", lambda: progress(platform, task).get("not_taken"), 60)
-            assert platform.task(task)["status"] == "Running"
-        finally:
-            server.process.resume()
-        wait_for("taken again", lambda: progress(platform, task).get("not_taken") == "", 60)
-        stores_more(platform, history, "frozen")
-        snapshots = ends_stored(platform, history, "frozen", feed, task)
-        assert progress(platform, task)["missed"] == 0 and platform.task(task)["attempt"] == 1
-        holds_everything(history, "frozen", snapshots)
-
-
-def test_what_an_outage_outlasts_the_bus_by_is_counted(own_platform: Platform) -> None:
+def test_an_outage_of_the_store_is_bridged_from_the_bus_and_what_outlasts_it_is_counted(own_platform: Platform) -> None:
     platform, root = own_platform, own_platform.state / "history"
     history = ParquetHistory(root)
     spec = {"calendar": "24/7", "zone": "UTC", "interval_ms": 250, "simulated": True, "max_bytes": 1_000_000}
     platform.make_feed("short", "simulator", {"codes": 200, "every_s": 0.25}, **spec)
     feed = platform.create("simulator", "short", codes=200, every_s=0.25)
-    task = platform.create("db_store", "short", gather_s=0.5)
-    wait_for("the feed known", lambda: history.spec("short"), 90)
+    task = begins_to_store(platform, history, "short", gather_s=0.5)
+    _take_away(platform, task, root)
+    wait_for("told", lambda: progress(platform, task).get("not_taken"), 15)
+    time.sleep(3)
+    _give_back(platform, task, root)
+    wait_for("taken again", lambda: progress(platform, task).get("not_taken") == "", 15)
     stores_more(platform, history, "short")
+    stored = max(header.time for header, _ in history.headers("short"))
+    holds_everything(history, "short", [each for each in on_the_bus(platform, "short") if each.header.time <= stored])
+    assert progress(platform, task)["missed"] == 0
+
     _take_away(platform, task, root)
     wait_for("told", lambda: progress(platform, task).get("not_taken"), 15)
     bus = Bus(platform.results.client, "short")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import tempfile
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import spark_cluster
 from platform_process import ROOT, Platform, running, wait_for
 
 pytestmark = pytest.mark.timeout(300)
@@ -32,7 +34,7 @@ def recording(path: Path, minutes: int) -> Path:
     return path
 
 
-def simulate(platform: Platform, name: str, codes: int = 60, every_s: float = 0.25, **spec: Any) -> int:
+def simulate(platform: Platform, name: str, codes: int = 60, every_s: float = 0.5, **spec: Any) -> int:
     platform.make_feed(
         name,
         "simulator",
@@ -55,59 +57,65 @@ def numbers(platform: Platform, task: int) -> dict[int, str]:
     return found
 
 
-def test_stop_ends_the_task_and_its_processes_within_two_seconds(platform: Platform) -> None:
+def test_stop_ends_a_task_within_two_seconds_and_a_retry_goes_on_where_it_stood(platform: Platform) -> None:
     feed = simulate(platform, "stopped")
     task = platform.create("cluster_regression", "stopped")
-    platform.predicts(task)
-    for each in (task, feed):
-        asked = time.monotonic()
-        assert platform.ask(each, "stop", reason="enough").status_code == 202
-        ended = platform.reaches(each, "Stopped", 5)
-        wait_for("processes gone", lambda each=each: not platform.members(f"{each}."), 2)
-        assert time.monotonic() - asked < 3
-        assert ended["reason"] == "enough" and ended["actions"] == ["retry"]
-    assert platform.ask(task, "stop").status_code == 409
-
-
-def test_a_retry_goes_on_where_the_first_attempt_stood(platform: Platform) -> None:
-    feed = simulate(platform, "retried")
-    task = platform.create("cluster_regression", "retried")
     platform.predicts(task, above=5)
-    platform.ask(task, "stop")
-    platform.reaches(task, "Stopped", 5)
+    stops_and_is_gone(platform, task)
     before = numbers(platform, task)
     assert platform.ask(task, "retry").json()["attempt"] == 2
-    platform.predicts(task, above=max(before) + 20)
+    platform.predicts(task, above=max(before) + 8)
     after = numbers(platform, task)
     assert after.items() >= before.items()
     assert sorted(after) == list(range(min(after), max(after) + 1)), "no snapshot is left out"
     for each in (task, feed):
-        platform.ask(each, "stop")
+        stops_and_is_gone(platform, each)
+    assert platform.ask(task, "stop").status_code == 409
 
 
-def test_the_same_recording_gives_the_same_numbers_at_any_pace_killed_or_not(
+def stops_and_is_gone(platform: Platform, task: int) -> None:
+    """Stop a task; its processes and what they kept outside of the state are gone as soon."""
+    process, asked = platform.runner(task), time.monotonic()
+    assert platform.ask(task, "stop", reason="enough").status_code == 202
+    ended = platform.reaches(task, "Stopped", 5, attempt=platform.task(task)["attempt"])
+    wait_for("processes gone", lambda: not platform.members(f"{task}."), 2)
+    assert time.monotonic() - asked < 3
+    assert ended["reason"] == "enough" and ended["actions"] == ["retry"]
+    kept = [found for place in ("/dev/shm", tempfile.gettempdir()) for found in Path(place).glob("live-stock-*/*")]
+    assert str(process.pid) not in {path.name for path in kept}
+
+
+@pytest.mark.timeout(400)
+def test_the_same_recording_gives_the_same_numbers_at_any_pace_killed_or_not_on_one_machine_or_on_a_cluster(
     own_platform: Platform, tmp_path: Path
 ) -> None:
-    platform, path = own_platform, recording(tmp_path / "recording.parquet", minutes=12)
-    found = {}
-    for name, pace in (("fast", 0.0), ("paced", 60.0)):
-        platform.make_feed(name, "replay", {"path": str(path), "pace": pace}, **SPEC)
-        task = platform.create("cluster_regression", name)
-        platform.reaches(task, "Running")
-        feed = platform.create("replay", name, path=str(path), pace=pace)
-        if name == "paced":
-            half = platform.predicts(task, above=60)
-            platform.runner(task).send_signal(signal.SIGKILL)
-            resumed = platform.reaches(task, "Running", attempt=2)
-            assert resumed["attempt"] == 2 and half.numbers["index"] > 60
-        platform.reaches(feed, "Finished")
-        last = platform.task(feed)["progress"]["snapshots"] - 1
-        platform.predicts(task, above=last - 1)
-        found[name] = numbers(platform, task)
-        platform.ask(task, "stop")
-        platform.reaches(task, "Stopped", 5)
-    assert len(found["fast"]) > 200
-    assert found["fast"] == found["paced"]
+    platform, path = own_platform, recording(tmp_path / "recording.parquet", minutes=6)
+    fast = replayed(platform, "fast", path, pace=0.0)
+    assert len(fast) > 100
+    assert replayed(platform, "paced", path, pace=60.0, kill_at=40) == fast
+    with spark_cluster.running(tmp_path) as master:
+        platform.kill("worker")
+        platform.env["SPARK_MASTER"] = master
+        platform.start_worker()
+        assert replayed(platform, "cluster", path, pace=0.0) == fast
+
+
+def replayed(platform: Platform, name: str, path: Path, pace: float, kill_at: int | None = None) -> dict[int, str]:
+    """Follow a recording to its end, with the runner killed after a snapshot; return the numbers of every result."""
+    platform.make_feed(name, "replay", {"path": str(path), "pace": pace}, **SPEC)
+    task = platform.create("cluster_regression", name)
+    platform.reaches(task, "Running", 120)
+    feed = platform.create("replay", name, path=str(path), pace=pace)
+    if kill_at is not None:
+        platform.predicts(task, above=kill_at)
+        platform.runner(task).send_signal(signal.SIGKILL)
+        platform.reaches(task, "Running", attempt=2)
+    platform.reaches(feed, "Finished", 120)
+    platform.predicts(task, above=platform.task(feed)["progress"]["snapshots"] - 2)
+    found = numbers(platform, task)
+    platform.ask(task, "stop")
+    platform.reaches(task, "Stopped", 10, attempt=platform.task(task)["attempt"])
+    return found
 
 
 def test_a_life_on_postgresql(postgres: str, tmp_path: Path) -> None:
@@ -118,13 +126,13 @@ def test_a_life_on_postgresql(postgres: str, tmp_path: Path) -> None:
         item = platform.predicts(task, above=5)
         platform.runner(task).send_signal(signal.SIGKILL)
         platform.reaches(task, "Running", attempt=2)
-        item = platform.predicts(task, above=item.numbers["index"] + 20)
+        item = platform.predicts(task, above=item.numbers["index"] + 8)
         with psycopg.connect(url) as other:
             other.execute("LOCK TABLE tasks_app_task IN ACCESS EXCLUSIVE MODE")
             platform.runner(feed).send_signal(signal.SIGKILL)
             time.sleep(10)  # the lock itself
         platform.reaches(feed, "Running", attempt=2)
-        platform.predicts(task, above=item.numbers["index"] + 20)
+        platform.predicts(task, above=item.numbers["index"] + 8)
         seen = numbers(platform, task)
         assert sorted(seen) == list(range(min(seen), max(seen) + 1))
         told = [(event["attempt"], event["to"]) for event in platform.events(task) if event["kind"] == "move"]

@@ -11,8 +11,7 @@ from test_life import simulate
 pytestmark = pytest.mark.timeout(240)
 
 
-def test_two_janitors_start_and_stop_a_task_once_when_it_is_due(own_platform: Platform) -> None:
-    platform = own_platform
+def test_two_janitors_start_and_stop_a_task_once_when_it_is_due(platform: Platform) -> None:
     feed = simulate(platform, "scheduled", every_s=0.5)
     body = {"processor": "stock_avg", "feed": "scheduled", "start": False}
     task = platform.http.post("/api/tasks", json=body).json()["id"]
@@ -44,9 +43,8 @@ def schedule(platform: Platform, task: int, action: str, in_s: int) -> int:
     return answer.json()["id"]
 
 
-def test_a_schedule_is_changed_switched_off_and_deleted(own_platform: Platform) -> None:
-    platform = own_platform
-    simulate(platform, "changed", every_s=1.0)
+def test_a_schedule_is_changed_switched_off_and_deleted(platform: Platform) -> None:
+    platform.make_feed("changed", "simulator", {}, calendar="24/7", zone="UTC")
     body = {"processor": "stock_avg", "feed": "changed", "start": False}
     task = platform.http.post("/api/tasks", json=body).json()["id"]
     body = {"task": task, "action": "start", "by": "session", "calendar": "XSHG", "moment": "open", "offset_min": -10}

@@ -19,10 +19,11 @@ MARKET = {"codes": 60, "every_s": 0.5}
 
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """A platform whose worker hosts two tasks side by side."""
+    """A platform whose worker hosts two tasks side by side, with four feeds."""
     with running(tmp_path_factory.mktemp("narrow"), SLOTS="2") as found:
         spec = {"calendar": "24/7", "zone": "UTC", "interval_ms": 500, "simulated": True}
-        found.make_feed("narrow", "simulator", MARKET, **spec)
+        for name in ("narrow", "a", "b", "c"):
+            found.make_feed(name, "simulator", MARKET, **spec)
         yield found
 
 
@@ -32,10 +33,9 @@ def places(platform: Platform, *tasks: int) -> list[int | None]:
 
 
 def test_tasks_wait_in_line_for_a_slot_and_move_up(narrow: Platform) -> None:
-    feed = narrow.create("simulator", "narrow", **MARKET)
-    first = narrow.create("stock_avg", "narrow")
+    other, first, second = (narrow.create("simulator", name, **MARKET) for name in ("narrow", "a", "b"))
     narrow.reaches(first, "Running")
-    second, third = narrow.create("stock_avg", "narrow"), narrow.create("stock_avg", "narrow")
+    third = narrow.create("simulator", "c", **MARKET)
     assert narrow.task(second)["queue"] == {"position": 1, "taken": 2, "slots": 2}
     assert places(narrow, first, second, third) == [None, 1, 2]
     told = asyncio.run(moves_up(narrow, first, third))
@@ -44,8 +44,8 @@ def test_tasks_wait_in_line_for_a_slot_and_move_up(narrow: Platform) -> None:
     assert places(narrow, second, third) == [None, 1]
     narrow.ask(third, "stop")
     assert narrow.reaches(third, "Stopped", 5)["reason"] == "stopped before a worker took it"
-    assert len(narrow.results.queued(["stream"])) <= 1, "waiting sends nothing again"
-    for task in (second, feed):
+    assert len(narrow.results.queued(["feed"])) <= 1, "waiting sends nothing again"
+    for task in (second, other):
         narrow.ask(task, "stop")
         narrow.reaches(task, "Stopped", 5)
 
@@ -71,29 +71,32 @@ def test_without_a_worker_the_queue_says_so(narrow: Platform) -> None:
     narrow.start_worker()
 
 
-def test_memory_is_checked_used_and_shown(narrow: Platform) -> None:
+def test_memory_is_checked_and_used_and_prometheus_is_told_of_everything(narrow: Platform) -> None:
+    feed = narrow.create("simulator", "narrow", **MARKET)
     body = {"processor": "stock_avg", "feed": "narrow", "memory_mb": 512}
     for wrong in (100, 100_000):
         refused = narrow.http.post("/api/tasks", json={**body, "memory_mb": wrong})
         assert refused.status_code == 422 and str(wrong) in refused.json()["errors"]["memory_mb"][0]
-    task = narrow.http.post("/api/tasks", json=body).json()
-    assert task["memory_mb"] == 512
-    narrow.reaches(task["id"], "Running")
-    assert "-Xmx512m" in narrow.jvm(task["id"]).cmdline()
-    told = wait_for("memory told", lambda: narrow.task(task["id"])["progress"].get("heap_mb"), 30)
+    made = narrow.http.post("/api/tasks", json=body).json()
+    assert made["memory_mb"] == 512
+    task = made["id"]
+    narrow.reaches(task, "Running")
+    assert "-Xmx512m" in narrow.jvm(task).cmdline()
+    told = wait_for("memory told", lambda: narrow.task(task)["progress"].get("heap_mb"), 30)
     assert 10 < told < 512
-    progress = narrow.task(task["id"])["progress"]
+    progress = narrow.task(task)["progress"]
     assert progress["jvm_mb"] > 50 and progress["python_mb"] > 50
-    narrow.ask(task["id"], "stop")
-    narrow.reaches(task["id"], "Stopped", 5)
-    again = narrow.http.post(f"/api/tasks/{task['id']}/retry", json={"memory_mb": 600}).json()
+    tells_prometheus(narrow, feed, task)
+    for each in (task, feed):
+        narrow.ask(each, "stop")
+        narrow.reaches(each, "Stopped", 5)
+    again = narrow.http.post(f"/api/tasks/{task}/retry", json={"memory_mb": 600}).json()
     assert again["memory_mb"] == 600 and again["attempt"] == 2
-    narrow.ask(task["id"], "stop")
+    narrow.ask(task, "stop")
 
 
-def test_prometheus_is_told_of_tasks_feeds_slots_and_redis(narrow: Platform) -> None:
-    feed = narrow.create("simulator", "narrow", **MARKET)
-    task = narrow.create("stock_avg", "narrow")
+def tells_prometheus(narrow: Platform, feed: int, task: int) -> None:
+    """Read the metrics while a task follows a feed."""
     narrow.predicts(task, above=narrow.predicts(task).numbers["index"] + 5)
     # 60 stocks, twice a second; what was caught up with at the start has to leave the ten seconds first.
     wait_for("pace", lambda: settled(narrow.task(task)["progress"]), 60)
@@ -116,9 +119,6 @@ def test_prometheus_is_told_of_tasks_feeds_slots_and_redis(narrow: Platform) -> 
     assert found["platform_feed_received_rows_total", str(feed)] > 60
     assert found["platform_redis_up", ""] == 1 and found["platform_redis_used_bytes", ""] > 1e5
     assert found["platform_websocket_clients", ""] == 0
-    for each in (task, feed):
-        narrow.ask(each, "stop")
-        narrow.reaches(each, "Stopped", 5)
 
 
 def settled(progress: dict[str, Any]) -> bool:

@@ -70,25 +70,29 @@ def port_of(producer: Command) -> int:
     return int(found[1])
 
 
-def live(platform: Platform, feed: str, count: int) -> list[Numbers]:
-    """Follow a feed with stock_avg and return the numbers that a websocket client is told, ``count`` of them."""
-    task = platform.create("stock_avg", feed)
-    token = platform.token("viewer", f"sees-{task}")
+class Seen:
+    """A stock_avg task on a feed, and what a websocket client is told of it."""
 
-    async def follow() -> list[Numbers]:
+    def __init__(self, platform: Platform, feed: str) -> None:
+        self.platform, self.task = platform, platform.create("stock_avg", feed)
+        self.token = platform.token("viewer", f"sees-{self.task}")
+
+    def more(self, count: int) -> list[Numbers]:
+        """Return the numbers of ``count`` results that are new from now on."""
+        held = self.platform.results.latest(self.task)
+        found = asyncio.run(self._follow(count, held.id if held else None))
+        indexes = [numbers.index for numbers in found]
+        assert indexes == list(range(indexes[0], indexes[0] + count)), "each snapshot's result once, in order"
+        return found
+
+    async def _follow(self, count: int, after: str | None) -> list[Numbers]:
         found: list[Numbers] = []
         async with asyncio.timeout(120):
-            async for item in stream(platform.url, token, task):
+            async for item in stream(self.platform.url, self.token, self.task, after=after):
                 found.append(item.numbers)
                 if len(found) == count:
                     break
         return found
-
-    found = asyncio.run(follow())
-    indexes = [numbers.index for numbers in found]
-    assert indexes == list(range(indexes[0], indexes[0] + count)), "each snapshot's result once, in order"
-    platform.ask(task, "stop")
-    return found
 
 
 def stop(platform: Platform, task: int) -> dict[str, Any]:
@@ -102,11 +106,13 @@ def test_a_producer_feeds_the_live_page_over_tcp_and_may_come_back(fed: Platform
         port = port_of(producer)
         fed.make_feed("socket", "tcp", {"port": port}, **SIMULATED)
         feed = fed.create("tcp", "socket", port=port)
-        assert len(live(fed, "socket", 8)) == 8
+        seen = Seen(fed, "socket")
+        assert len(seen.more(8)) == 8
     wait_for("the break told", lambda: fed.task(feed)["progress"]["sources"][0]["state"] == "connecting")
     with Command(fed, *arguments, "--port", str(port), "--header"):
         wait_for("connected again", lambda: fed.task(feed)["progress"]["sources"][0]["opened"] == 2)
-        assert len(live(fed, "socket", 8)) == 8
+        assert len(seen.more(8)) == 8
+    fed.ask(seen.task, "stop")
     assert stop(fed, feed)["progress"]["received"] > 50 * 16 * 0.9
 
 
@@ -145,24 +151,24 @@ def test_a_topic_feeds_the_live_page_through_a_brokers_death_and_results_go_out(
     thread = threading.Thread(target=produce)
     thread.start()
     try:
-        before = live(fed, "topic", 8)
+        seen = Seen(fed, "topic")
+        before = seen.more(8)
         broker.kill()
         wait_for("the break told", lambda: fed.task(feed)["progress"]["sources"][0]["state"] == "connecting")
         broker.start()
-        task = fed.create("stock_avg", "topic")
-        wait_for("results", lambda: len(fed.items(task)) > 20)
-        with Command(fed, "publish", "--task", str(task), "--topic", results, "--all") as publishing:
+        assert seen.more(12)[0].index > before[-1].index
+        with Command(fed, "publish", "--task", str(seen.task), "--topic", results, "--all") as publishing:
             assert "publishing task-" in publishing.said
             told = [json.loads(message.value()) for message in broker.read(results, 20)]
     finally:
         stopping.set()
         thread.join(60)
-    assert before
-    held = {item.id: item.numbers for item in fed.items(task)}
+    held = {item.id: item.numbers for item in fed.items(seen.task)}
     assert len({item["id"] for item in told}) == len(told)
     assert all(held[item["id"]] == item["numbers"] for item in told)
     indexes = [item["numbers"]["index"] for item in told]
     assert indexes == list(range(indexes[0], indexes[0] + len(indexes)))
+    fed.ask(seen.task, "stop")
     assert stop(fed, feed)["progress"]["rejected"] == {}
 
 
@@ -175,12 +181,14 @@ def test_a_folder_feeds_the_live_page_as_files_come(fed: Platform, tmp_path: Pat
     fed.make_feed("folder", "folder", {"path": str(folder)}, **SPEC)
     feed = fed.create("folder", "folder", path=str(folder), pace=20)
     pq.write_table(table.slice(0, 3000), folder / "1.parquet")
-    assert len(live(fed, "folder", 20)) == 20
+    seen = Seen(fed, "folder")
+    assert len(seen.more(20)) == 20
     pq.write_table(table.slice(3000, 3000), folder / "2.parquet")
     (folder / "3.csv").write_text("nothing,of,use\n1,2,3\n")
     wait_for("both files read", lambda: fed.task(feed)["progress"].get("received") == 6000)
     wait_for("the bad one told", lambda: fed.task(feed)["progress"]["rejected"].get("unusable_file") == 1)
-    stop(fed, feed)
+    for each in (seen.task, feed):
+        stop(fed, each)
 
 
 def test_vendors_feed_the_live_page_and_one_stands_in_for_the_other(fed: Platform, vendors: type[Handler]) -> None:
@@ -194,11 +202,12 @@ def test_vendors_feed_the_live_page_and_one_stands_in_for_the_other(fed: Platfor
         return next((each["name"] for each in sources if each["active"]), "")
 
     wait_for("the first source", lambda: active() == "tushare")
-    found = live(fed, "vendors", 5)
-    assert found[-1].stocks == STOCKS - 1, "one is suspended"
+    seen = Seen(fed, "vendors")
+    assert seen.more(5)[-1].stocks == STOCKS - 1, "one is suspended"
     vendors.tushare.mood = "truncated"
     wait_for("the other one", lambda: active() == "akshare", 20)
-    assert len(live(fed, "vendors", 5)) == 5
+    assert len(seen.more(5)) == 5
+    fed.ask(seen.task, "stop")
     [failed, _] = fed.http.get("/api/feeds/vendors/health").json()["sources"]
     assert "truncated" in failed["error"]
     assert stop(fed, feed)["progress"]["rejected"] == {}

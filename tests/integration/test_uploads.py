@@ -185,6 +185,12 @@ def test_a_feed_is_made_started_changed_and_deleted_by_program(bringing: Platfor
         client.create_feed("unused", "tcp", {"port": 1})
         client.delete_feed("unused")
         assert "unused" not in {feed.name for feed in client.feeds()}
+    told = bringing.http.get("/api/audit", params={"page_size": 500}).json()["results"]
+    of_made = [(each["action"], each["outcome"]) for each in reversed(told) if each["target"] == "made"]
+    assert of_made[-5:] == [
+        ("create feed", "refused"), ("change feed", "done"),
+        ("change feed", "refused"), ("change feed", "refused"), ("delete feed", "refused"),
+    ]  # fmt: skip
 
 
 def test_the_admin_checks_a_feed_as_the_api_does(bringing: Platform) -> None:

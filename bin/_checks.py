@@ -17,12 +17,13 @@ from _tools import npm
 
 ROOT = Path(__file__).resolve().parent.parent
 FRONTEND = ROOT / "frontend"
-# Two lanes, about as long as one another. Tests that kill and freeze things which have seconds to be noticed share one:
-# of them one runs at a time.
+# Lanes go side by side, for much of what tests do is to wait. Tests that kill and freeze things, which have seconds to
+# be noticed, share one: of them one runs at a time.
 CLOCKED = [f"tests/integration/test_{name}.py" for name in ("faults", "life", "up", "slots", "scheduled")]
 LANES = {
-    "tests of a clock, and unit tests": [*CLOCKED, "tests/unit"],
     "other tests of processes": ["tests/integration", *(f"--ignore={path}" for path in CLOCKED)],
+    "tests of a clock": CLOCKED,
+    "unit tests": ["tests/unit"],
 }
 
 
@@ -45,8 +46,8 @@ def main() -> int:
     checks = [*python_checks(), *front_end_checks()]
     results = [run(check) for check in checks]
     lanes = [Check(name, [*pytest, "--durations=15", *paths]) for name, paths in LANES.items()]
-    with ThreadPoolExecutor(len(lanes)) as pool:  # the second lane speaks when it has ended
-        results += pool.map(run, lanes, [True, False])
+    with ThreadPoolExecutor(len(lanes)) as pool:  # all but the first speak when they have ended
+        results += pool.map(run, lanes, [lane is lanes[0] for lane in lanes])
     return summary([*checks, *lanes], results)
 
 

@@ -187,8 +187,7 @@ def test_a_worker_that_is_shut_down_says_so_and_the_next_goes_on_with_what_redis
     since = life.index()
     attempts = {task: life.now(task)["attempt"] for task in (life.feed, life.task)}
     life.platform.kill("worker", signal.SIGTERM)
-    life.platform.make_feed("lost", "tcp", {"port": 1}, calendar="24/7", zone="UTC")
-    lost = life.platform.create("tcp", "lost", port=1)
+    lost = simulate(life.platform, "lost")
     assert life.platform.results.client.delete("celery:feed") == 1
     life.platform.start_worker()
     for task, attempt in attempts.items():

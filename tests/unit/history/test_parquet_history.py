@@ -37,7 +37,7 @@ def test_a_writer_killed_at_any_moment_leaves_whole_snapshots(store: ParquetHist
         "from history_support import SPEC, kept_market\n"
         "from processors.history.parquet import ParquetHistory\n"
         f"store = ParquetHistory(Path({str(store.root)!r}))\n"
-        "for each in kept_market(2000):\n"
+        "for each in kept_market(200):\n"
         "    store.append(SPEC.name, [each])\n"
         "    print(each.header.index, flush=True)\n"
     )

@@ -80,8 +80,7 @@ class Jvm:
 def start(memory_mb: int, more: Sequence[str] = (), *, mllib: bool = False) -> Jvm:
     """Start the JVM and return at once. Call it on the thread that lives as long as the JVM is to.
 
-    Where MLlib is on its class path, a session registers MLlib's functions first: two of the four seconds of processor
-    time that it takes to be there (``docs/performance.md``).
+    With MLlib on its class path a session costs twice the processor time, ``docs/decisions/0001-thin-micro-batches.md``.
     """
     choose_python(local=True)
     told = Path(tempfile.mkdtemp(prefix="jvm-", dir=scratch.on_disk())) / "connection"

@@ -80,7 +80,7 @@ class Jvm:
 def start(memory_mb: int, more: Sequence[str] = (), *, mllib: bool = False) -> Jvm:
     """Start the JVM and return at once. Call it on the thread that lives as long as the JVM is to.
 
-    With MLlib on its class path a session costs twice the processor time, ``docs/decisions/0001-thin-micro-batches.md``.
+    With MLlib on its class path a session costs twice the processor time (docs/decisions/0001).
     """
     choose_python(local=True)
     told = Path(tempfile.mkdtemp(prefix="jvm-", dir=scratch.on_disk())) / "connection"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -57,9 +56,6 @@ SMALL_DRIVER = {
 
 
 _SOCKET_DIR_LENGTH = 60  # a socket's path has 104 bytes at most on macOS, of which its name takes 42
-
-# A rule's class in the text of a list of them.
-_RULE = re.compile(r"org\.apache\.spark\.[\w.$]+")
 
 # How Spark says that a Python process of its own is gone.
 _KILLED = ("Python worker exited unexpectedly", "PYTHON_WORKER_EXITED", "Python worker failed to connect back")
@@ -117,15 +113,6 @@ def warm_workers(session: SparkSession, class_path: str) -> None:
         frame.write.format("noop").mode("overwrite").save()
     except Exception as error:  # the first snapshot will tell what is wrong, to those who can act on it
         log.warning("workers not warmed", error=str(error)[:200])
-
-
-def optimize_nothing(session: SparkSession) -> None:
-    """Leave out of Spark's optimizer what may be left out: a query that reads and writes nothing else is planned anew for
-    each batch, and there is nothing in it to optimize."""
-    optimizer = session._jsparkSession.sessionState().optimizer()
-    needed = set(_RULE.findall(optimizer.nonExcludableRules().toString()))
-    rules = dict.fromkeys(name.removesuffix("$") for name in _RULE.findall(optimizer.batches().toString()))
-    session.conf.set("spark.sql.optimizer.excludedRules", ",".join(rule for rule in rules if rule not in needed))
 
 
 def write_nowhere(frame: DataFrame, name: str) -> StreamingQuery:

@@ -145,7 +145,6 @@ class Engine:
         warming = threading.Thread(target=spark.warm_workers, args=(session, self.path), name="warming", daemon=True)
         warming.start()
         session.dataSource.register(SnapshotSource)
-        spark.optimize_nothing(session)
         log.info("spark is ready")
         self._resume(start_at)
         while not self.context.stopping.is_set():

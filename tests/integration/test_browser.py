@@ -25,9 +25,15 @@ def in_browser(script: str, *arguments: str) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.fixture(scope="module")
+def feed(platform: Platform) -> str:
+    simulate(platform, "browsed")
+    return "browsed"
+
+
 @pytest.mark.timeout(240)
 def test_a_person_starts_a_run_sees_it_move_changes_k_and_stops_it(own_platform: Platform, tmp_path: Path) -> None:
-    simulate(own_platform, "shown", every_s=0.5)
+    simulate(own_platform, "shown")
     seen = in_browser("live.mjs", own_platform.url, "operator", PASSWORD, str(tmp_path))
     assert seen["simulated"] is True
     assert seen["moved"]["to"] > seen["moved"]["from"]
@@ -41,9 +47,10 @@ def test_a_person_starts_a_run_sees_it_move_changes_k_and_stops_it(own_platform:
 
 
 @pytest.mark.timeout(240)
-def test_an_operator_starts_watches_and_stops_a_task_in_the_admin(platform: Platform, tmp_path: Path) -> None:
-    simulate(platform, "administered", every_s=0.5)
-    body = {"processor": "stock_avg", "feed": "administered", "start": False}
+def test_an_operator_starts_watches_and_stops_a_task_in_the_admin(
+    platform: Platform, feed: str, tmp_path: Path
+) -> None:
+    body = {"processor": "stock_avg", "feed": feed, "start": False}
     task = platform.http.post("/api/tasks", json=body).json()["id"]
     seen = in_browser("admin.mjs", platform.url, "operator", PASSWORD, str(task), str(tmp_path))
     assert seen["before"] == "Initial" and seen["startedLive"] and seen["stoppedLive"]
@@ -53,9 +60,10 @@ def test_an_operator_starts_watches_and_stops_a_task_in_the_admin(platform: Plat
 
 
 @pytest.mark.timeout(300)
-def test_an_operator_reads_a_run_filters_makes_a_token_and_a_schedule(platform: Platform, tmp_path: Path) -> None:
-    simulate(platform, "operated", every_s=0.5)
-    task = platform.http.post("/api/tasks", json={"processor": "stock_avg", "feed": "operated"}).json()["id"]
+def test_an_operator_reads_a_run_filters_makes_a_token_and_a_schedule(
+    platform: Platform, feed: str, tmp_path: Path
+) -> None:
+    task = platform.create("stock_avg", feed)
     seen = in_browser("operate.mjs", platform.url, "operator", PASSWORD, str(task), str(tmp_path))
     assert seen["events"][:2] == ["created", "start"] and seen["events"][-1] == "Running"
     assert seen["log"].strip() and seen["file"] == f"task-{task}-attempt-1.log"
@@ -83,12 +91,11 @@ def test_a_viewer_looks_at_what_is_kept_and_takes_a_day_along(platform: Platform
 
 @pytest.mark.timeout(300)
 def test_a_run_without_predictions_and_one_without_clusters_show_what_they_have(
-    platform: Platform, tmp_path: Path
+    platform: Platform, feed: str, tmp_path: Path
 ) -> None:
-    simulate(platform, "halves", every_s=0.5)
     runs = {}
     for name in ("kmeans", "linear_regression"):
-        added = platform.http.post("/add_task", params={"pname": name, "feed": "halves"})
+        added = platform.http.post("/add_task", params={"pname": name, "feed": feed})
         assert added.status_code == 201, added.text
         runs[name] = added.json()["pid"]
     platform.predicts(runs["linear_regression"])

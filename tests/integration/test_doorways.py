@@ -20,7 +20,7 @@ SAMPLES = ROOT / "tests" / "fixtures" / "messages"
 @pytest.fixture(scope="module")
 def followed(platform: Platform) -> int:
     """A task that predicts, on a simulated feed."""
-    simulate(platform, "doorways")
+    simulate(platform, "doorways", every_s=1.0)
     task = platform.create("cluster_regression", "doorways")
     platform.predicts(task, above=12)
     return task
@@ -63,7 +63,7 @@ async def test_a_client_gets_what_redis_holds_and_then_each_result_in_order(plat
         snapshot = await until(connection, type="snapshot", topic="results")
         assert snapshot["restart"] and len(snapshot["items"]) > 10
         last = snapshot["items"][-1]["id"]
-        for _ in range(8):
+        for _ in range(4):
             update = await until(connection, type="update", topic="results")
             assert update["prev"] == last
             last = update["item"]["id"]

@@ -44,7 +44,7 @@ class Life:
         item = self.platform.results.latest(self.task)
         return item.numbers["index"] if item else -1
 
-    def goes_on(self, more: int = 6, timeout_s: float = 90.0) -> None:
+    def goes_on(self, more: int = 4, timeout_s: float = 90.0) -> None:
         """Wait for more results; both tasks run."""
         wanted = self.index() + more
         wait_for(f"result {wanted}", lambda: self.index() >= wanted, timeout_s)
@@ -242,7 +242,7 @@ def test_redis_away_for_a_while_loses_nothing(life: Life, seconds: int) -> None:
     life.platform.kill("redis", signal.SIGTERM)
     time.sleep(seconds)  # the outage itself
     life.platform.start_redis()
-    life.goes_on(more=6 + seconds * 2)
+    life.goes_on(more=4 + seconds * 2)
     assert life.now()["attempt"] == attempt
     life.nothing_is_left_out(since)
 

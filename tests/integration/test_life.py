@@ -89,9 +89,9 @@ def stops_and_is_gone(platform: Platform, task: int) -> None:
 def test_the_same_recording_gives_the_same_numbers_at_any_pace_killed_or_not_on_one_machine_or_on_a_cluster(
     own_platform: Platform, tmp_path: Path
 ) -> None:
-    platform, path = own_platform, recording(tmp_path / "recording.parquet", minutes=6)
+    platform, path = own_platform, recording(tmp_path / "recording.parquet", minutes=4)
     fast = replayed(platform, "fast", path, pace=0.0)
-    assert len(fast) > 100
+    assert len(fast) > 70
     assert replayed(platform, "paced", path, pace=60.0, kill_at=40) == fast
     with spark_cluster.running(tmp_path) as master:
         platform.kill("worker")

@@ -20,10 +20,11 @@ FRONTEND = ROOT / "frontend"
 # Lanes go side by side, for much of what tests do is to wait. Tests that kill and freeze things, which have seconds to
 # be noticed, share one: of them one runs at a time.
 CLOCKED = [f"tests/integration/test_{name}.py" for name in ("faults", "life", "up", "slots", "scheduled")]
+USED = [f"tests/integration/test_{name}.py" for name in ("api", "browser", "doorways", "people", "registry", "uploads")]
 LANES = {
-    "other tests of processes": ["tests/integration", *(f"--ignore={path}" for path in CLOCKED)],
+    "tests of what people and programs use": USED,
     "tests of a clock": CLOCKED,
-    "unit tests": ["tests/unit"],
+    "other tests": ["tests", *(f"--ignore={path}" for path in (*CLOCKED, *USED))],
 }
 
 

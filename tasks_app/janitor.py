@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import redis
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, InterfaceError, connections
 from django.utils import timezone
 
 from tasks_app import jobs, lifecycle, orphans, results, schedules, services, tidying
@@ -136,11 +136,11 @@ def run() -> None:
     janitor = Janitor(results.default())
     tidying.begin()
     while True:
-        close_old_connections()
         try:
             janitor.round(now=timezone.now())
-        except DatabaseError as error:
+        except (DatabaseError, InterfaceError) as error:
             log.warning("database does not answer", error=str(error)[:200])
+            connections.close_all()
         except redis.RedisError as error:
             log.warning("redis does not answer", error=str(error)[:200])
         time.sleep(ROUND_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import defaultdict
 
 import psutil
@@ -15,6 +16,8 @@ from tasks_app.states import LIVE
 log = structlog.get_logger()
 
 OWNER = "PLATFORM_OWNER"
+_SETTLED_S = 10.0  # a process this old has become what it was started for: its environment is read no more
+_known: dict[psutil.Process, str] = {}
 
 
 def environment(owner: str) -> dict[str, str]:
@@ -24,14 +27,25 @@ def environment(owner: str) -> dict[str, str]:
 
 def marked() -> dict[str, list[psutil.Process]]:
     """Return every living process of this machine that an attempt of this installation started, by owner."""
+    global _known
     found: dict[str, list[psutil.Process]] = defaultdict(list)
-    for process in psutil.process_iter(["status"]):
+    settled: dict[psutil.Process, str] = {}
+    for pid in psutil.pids():
         with contextlib.suppress(psutil.Error, OSError):  # gone meanwhile, or somebody else's
-            told = process.environ()
-            mine = told.get("STATE_DIR") == str(settings.STATE_DIR) and told.get(OWNER)
-            if mine and process.info["status"] != psutil.STATUS_ZOMBIE:
-                found[mine].append(process)
+            process = psutil.Process(pid)
+            known = _known.get(process)
+            owner = _owner(process) if known is None else known
+            if time.time() - process.create_time() > _SETTLED_S:
+                settled[process] = owner
+            if owner and process.status() != psutil.STATUS_ZOMBIE:
+                found[owner].append(process)
+    _known = settled
     return found
+
+
+def _owner(process: psutil.Process) -> str:
+    told = process.environ()
+    return told.get(OWNER, "") if told.get("STATE_DIR") == str(settings.STATE_DIR) else ""
 
 
 def kill(owner: str) -> int:

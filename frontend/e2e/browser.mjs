@@ -15,6 +15,7 @@ const UNWANTED = new Set(['--single-process', '--disable-web-security', '--allow
 export async function launchBrowser(options = {}) {
   if (process.env.CHROMIUM) return driver.launch({ executablePath: process.env.CHROMIUM, ...options })
   const { default: chromium } = await import('@sparticuz/chromium')
+  chromium.setGraphicsMode = false // WebGL in software: nothing here draws with it
   const executablePath = await chromium.executablePath()
   const libraries = ['al2023', 'al2'].map((name) => join(tmpdir(), name, 'lib'))
   const LD_LIBRARY_PATH = [...libraries, process.env.LD_LIBRARY_PATH].filter(Boolean).join(delimiter)

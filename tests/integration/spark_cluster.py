@@ -42,7 +42,7 @@ def running(directory: Path) -> Iterator[str]:
 def _start(role: str, directory: Path, *arguments: str) -> subprocess.Popen[bytes]:
     home = gateway.spark_home()
     environment = {**os.environ, "SPARK_LOCAL_IP": "127.0.0.1", "SPARK_DAEMON_MEMORY": "256m"}
-    environment["SPARK_DAEMON_JAVA_OPTS"] = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
+    environment["JAVA_TOOL_OPTIONS"] = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"  # also of the executors
     command = [str(home / "bin" / "spark-class"), f"org.apache.spark.deploy.{role}", *arguments]
     with (directory / "cluster.log").open("ab") as log:
         return subprocess.Popen(command, env=environment, cwd=directory, stdout=log, stderr=log)

@@ -85,7 +85,7 @@ def stops_and_is_gone(platform: Platform, task: int) -> None:
     assert str(process.pid) not in {path.name for path in kept}
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_the_same_recording_gives_the_same_numbers_at_any_pace_killed_or_not_on_one_machine_or_on_a_cluster(
     own_platform: Platform, tmp_path: Path
 ) -> None:
@@ -111,7 +111,7 @@ def replayed(platform: Platform, name: str, path: Path, pace: float, kill_at: in
         platform.runner(task).send_signal(signal.SIGKILL)
         platform.reaches(task, "Running", attempt=2)
     platform.reaches(feed, "Finished", 120)
-    platform.predicts(task, above=platform.task(feed)["progress"]["snapshots"] - 2)
+    platform.predicts(task, above=platform.task(feed)["progress"]["snapshots"] - 2, timeout_s=200)
     found = numbers(platform, task)
     platform.ask(task, "stop")
     platform.reaches(task, "Stopped", 10, attempt=platform.task(task)["attempt"])

@@ -116,7 +116,7 @@ def until(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
     while time.monotonic() < end:
         if value := condition():
             return value
-        threading.Event().wait(0.005)
+        time.sleep(0.03)
     raise AssertionError(f"not within {seconds} s: {condition}")
 
 
@@ -183,6 +183,12 @@ def published(url: str, spec: FeedSpec) -> list[tuple[Header, list[bytes]]]:
         (header, [part.serialize().to_pybytes() for part in parts if part is not None])
         for header, *parts in zip(headers, *slices, strict=True)
     ]
+
+
+def held(url: str, spec: FeedSpec) -> int:
+    """Return how many snapshots a new feed has put on the bus: to wait for them costs little."""
+    last = Bus(connect(url), spec.name).last()
+    return last.index + 1 if last else 0
 
 
 def content(shots: list[tuple[Header, list[bytes]]]) -> list[tuple[Any, ...]]:

@@ -10,7 +10,7 @@ from itertools import islice, pairwise
 
 import numpy as np
 import pytest
-from feed_support import Running, Valkey, published, until
+from feed_support import Running, Valkey, held, published, until
 
 from processors.bus import Bus, connect
 from processors.feeds.days import DayClock
@@ -194,7 +194,7 @@ def test_trading_days_reach_the_bus_with_their_sessions_and_go_on_after_a_stop(v
     params = SimulatorParams(codes=20, every_s=60, days=True, pace=20_000, listed_per_day=2, halted_share=0)
     for count in (300, 600):
         run = Running(Simulator(), params, spec, valkey.url)
-        until(lambda count=count: len(published(valkey.url, spec)) >= count, 30)
+        until(lambda count=count: held(valkey.url, spec) >= count, 30)
         run.stop()
         assert run.error is None
     shown = [header for header, _ in published(valkey.url, spec)]

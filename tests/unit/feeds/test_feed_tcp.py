@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from feed_support import ALWAYS, HEADER, QUOTED, Running, Valkey, content, published, tick, until
+from feed_support import ALWAYS, HEADER, QUOTED, Running, Valkey, content, held, published, tick, until
 from test_feed_replay import head, named, play
 
 from processors.feeds import uniform
@@ -63,7 +63,7 @@ def test_what_is_pushed_is_published_as_a_replay_would(valkey: Valkey, sample: P
     whole = content(published(valkey.url, named("replayed")))
     with serving(chunks, lines.header if quotes else b"") as server:
         run = Running(Tcp(), TcpParams(port=server.address[1]), named("pushed"), valkey.url)
-        until(lambda: len(published(valkey.url, named("pushed"))) == len(whole), 40)
+        until(lambda: held(valkey.url, named("pushed")) == len(whole), 40)
         run.stop()
     assert len(whole) > 100 and content(published(valkey.url, named("pushed"))) == whole
     assert (run.facts["rejected"], run.facts["received"]) == ({}, 3_000)

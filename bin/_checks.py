@@ -20,8 +20,10 @@ FRONTEND = ROOT / "frontend"
 # Lanes go side by side, for much of what tests do is to wait. Tests that kill and freeze things, which have seconds to
 # be noticed, share one: of them one runs at a time.
 CLOCKED = [f"tests/integration/test_{name}.py" for name in ("faults", "life", "up", "slots", "scheduled")]
-PAGES = ("api", "browser", "doorways", "history", "history_api", "people", "registry", "uploads")
-USED = [f"tests/integration/test_{name}.py" for name in PAGES]
+USED = [
+    f"tests/integration/test_{name}.py"
+    for name in ("api", "browser", "doorways", "history", "history_api", "people", "registry", "uploads")
+]
 LANES = {
     "tests of what people and programs use": USED,
     "tests of a clock": CLOCKED,

@@ -323,7 +323,7 @@ class Supervisor:
     # ---- the end
 
     def _sweep(self) -> None:
-        """Kill whatever lives in the runner's session or bears its mark, and drop what it had in memory."""
+        """Kill whatever lives in the runner's session or bears its mark, and drop what it kept outside of the state."""
         self._kill_session()
         orphans.kill(self.task.owner)
         scratch.drop(self.process.pid)

@@ -247,7 +247,8 @@ def test_the_client_looks_and_acts(platform: Platform, api: Client, followed: in
     assert platform.reaches(task.id, "Stopped", 10)["reason"] == "seen enough"
     again = api.retry(task.id, fresh=True)
     assert again.attempt == 2
-    assert api.stop(task.id).stopping
+    platform.reaches(task.id, "Running", attempt=2)
+    api.stop(task.id)
 
 
 # ---- the original's addresses

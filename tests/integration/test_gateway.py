@@ -29,7 +29,7 @@ def test_the_command_is_that_of_sparks_launcher() -> None:
         str(path) for path in (home / "jars").glob("*.jar")
     }
     quick = gateway.class_path(mllib=False)
-    assert f"{os.pathsep.join(classes)}".startswith(quick) and "spark-mllib_" not in quick
+    assert os.pathsep.join(classes).startswith(quick) and "spark-mllib_" not in quick
 
 
 def test_a_jvm_that_ends_at_once_is_told_of() -> None:

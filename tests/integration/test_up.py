@@ -31,6 +31,13 @@ def marked(below: Path) -> list[str]:
     return found
 
 
+def attempts(state: Path) -> set[str]:
+    """Return the attempts that the runners on a state directory host."""
+    environments = (process.info["environ"] or {} for process in psutil.process_iter(["environ"]))
+    mine = (each for each in environments if each.get("PLATFORM_STATE") == str(state))
+    return {each["PLATFORM_TASK"].rpartition(".")[2] for each in mine if "PLATFORM_TASK" in each}
+
+
 def environment(**more: str) -> dict[str, str]:
     return {**{name: value for name, value in os.environ.items() if name not in GIVEN}, **more}
 
@@ -116,7 +123,7 @@ def test_goes_on_after_a_kill_and_an_interrupt_with_nothing_left_behind(up: Up) 
     assert marked(up.state) == []
 
     up.begin()
-    wait_for("the runners", lambda: any("tasks_app.runner" in each for each in marked(up.state)))
+    wait_for("attempt 3", lambda: "3" in attempts(up.state))
     up.end(signal.SIGTERM)  # in the midst of its start
     assert marked(up.state) == []
 

@@ -130,23 +130,38 @@ def _digest(window: Window) -> str:
     return found.hexdigest()
 
 
-# ---- the checks: each takes a function that makes a new run
+class Runs:
+    """What the checks of one processor and its parameters look at."""
+
+    def __init__(self, processor: type[StreamProcessor], params: dict[str, Any]):
+        self._processor, self._params = processor, params
+        self._whole: list[str] = []
+
+    def new(self) -> Run:
+        return Run(self._processor, self._params)
+
+    def whole(self) -> list[str]:
+        """Return the results of an undisturbed run over the market, which is made once."""
+        self._whole = self._whole or self.new().all(market())
+        return self._whole
 
 
-def result_is_json_and_input_untouched(new: Callable[[], Run]) -> None:
+# ---- the checks
+
+
+def result_is_json_and_input_untouched(runs: Runs) -> None:
     """Every result is JSON without NaN, its columns have one length, and the window stays as it was."""
-    new().all(market())
+    runs.whole()
 
 
-def replay_gives_the_same_numbers(new: Callable[[], Run]) -> None:
-    _same(new().all(market()), new().all(market()))
+def replay_gives_the_same_numbers(runs: Runs) -> None:
+    _same(runs.whole(), runs.new().all(market()))
 
 
-def stopped_in_mid_batch_it_goes_on_with_the_same_numbers(new: Callable[[], Run]) -> None:
+def stopped_in_mid_batch_it_goes_on_with_the_same_numbers(runs: Runs) -> None:
     """A snapshot that was mapped but not folded is mapped again, after its state came back from a checkpoint."""
-    snapshots, whole = market(), new().all(market())
-    half = SNAPSHOTS // 2
-    first, second = new(), new()
+    snapshots, half = market(), SNAPSHOTS // 2
+    first, second = runs.new(), runs.new()
     first.all(snapshots[:half])
     with tempfile.TemporaryDirectory(prefix="checks-") as directory:
         path = Path(directory) / "state.npz"
@@ -157,43 +172,43 @@ def stopped_in_mid_batch_it_goes_on_with_the_same_numbers(new: Callable[[], Run]
     assert found is not None
     second.fold.restore(*found)
     second.seen = snapshots[:half]
-    _same(whole[half:], second.all(snapshots[half:]))
+    _same(runs.whole()[half:], second.all(snapshots[half:]))
 
 
-def empty_batch(new: Callable[[], Run]) -> None:
+def empty_batch(runs: Runs) -> None:
     """A snapshot without a stock, first of all and between two others."""
     empty, snapshots = snapshot(0, [], np.zeros(0), np.zeros(0)), market(4)
-    new().take(empty)
-    new().all([*snapshots[:2], _at(empty, 2), _at(snapshots[2], 3)])
+    runs.new().take(empty)
+    runs.new().all([*snapshots[:2], _at(empty, 2), _at(snapshots[2], 3)])
 
 
-def malformed_row(new: Callable[[], Run]) -> None:
+def malformed_row(runs: Runs) -> None:
     """The worst that a feed lets through: odd codes, a price far off, a stock that comes and goes."""
-    run, snapshots = new(), market(6)
+    run, snapshots = runs.new(), market(6)
     run.all(snapshots[:3])
     odd = snapshot(3, ["", "é–上", "x" * 60], np.array([1e-4, 1e9, 1.0]), np.zeros(3))
     run.all([odd, _at(snapshots[3], 4), _at(snapshots[4], 5)])
 
 
-def late_row(new: Callable[[], Run]) -> None:
+def late_row(runs: Runs) -> None:
     """Nothing but carried rows, and then a gap of snapshots that nobody could read."""
-    run, snapshots = new(), market(8)
+    run, snapshots = runs.new(), market(8)
     run.all(snapshots[:3])
     codes = [code for part in snapshots[0].slices for code in part.column("code").to_pylist()]
     run.take(snapshot(3, codes, np.full(len(codes), 10.0), np.full(len(codes), 200.0)))
     run.take(_at(snapshots[4], 70))
 
 
-def duplicate_batch(new: Callable[[], Run]) -> None:
+def duplicate_batch(runs: Runs) -> None:
     """A recording that begins anew: the same times and rows again, in another run."""
-    run, snapshots = new(), market(6)
+    run, snapshots = runs.new(), market(6)
     run.all(snapshots)
     for each in snapshots:
         again = replace(each.header, run=2, seq=each.header.seq + 6, index=each.header.index + 6)
         run.take(Snapshot(again, each.slices))
 
 
-CHECKS: tuple[Callable[[Callable[[], Run]], None], ...] = (
+CHECKS: tuple[Callable[[Runs], None], ...] = (
     result_is_json_and_input_untouched,
     replay_gives_the_same_numbers,
     stopped_in_mid_batch_it_goes_on_with_the_same_numbers,
@@ -206,11 +221,11 @@ CHECKS: tuple[Callable[[Callable[[], Run]], None], ...] = (
 
 def check(processor: type[StreamProcessor], params: dict[str, Any] | None = None) -> None:
     """Run every check; raise CheckFailed with all that failed."""
-    failed = []
+    failed, runs = [], Runs(processor, params or {})
     for each in CHECKS:
         try:
             with np.errstate(all="ignore"):
-                each(lambda: Run(processor, params or {}))
+                each(runs)
         except Exception as error:  # a plugin may fail in any way; whoever wrote it is told how
             failed.append(f"{each.__name__}: {told(error)}")
     if failed:
@@ -222,8 +237,8 @@ def suite(processor: type[StreamProcessor], **params: Any) -> Callable[..., None
     import pytest
 
     @pytest.mark.parametrize("checked", CHECKS, ids=lambda each: each.__name__)
-    def test(checked: Callable[[Callable[[], Run]], None]) -> None:
-        checked(lambda: Run(processor, params))
+    def test(checked: Callable[[Runs], None]) -> None:
+        checked(Runs(processor, params))
 
     return test
 

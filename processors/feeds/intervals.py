@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from processors.contract import QUOTE_FIELDS, Columns
 from processors.feeds.tally import Tally
@@ -130,8 +131,9 @@ class Counters:
 
     def _days(self, time: np.ndarray) -> np.ndarray:
         hours, which = np.unique(time // 3_600_000, return_inverse=True)
-        local = pd.to_datetime(hours, unit="h", utc=True).tz_convert(self.zone).tz_localize(None)
-        return local.normalize().asi8[which] // 86_400_000_000_000 if len(hours) else hours
+        begun = pa.array(hours * 3_600_000, pa.timestamp("ms", self.zone))
+        local = pc.local_timestamp(begun).cast(pa.int64()).to_numpy()
+        return local[which] // 86_400_000
 
 
 def _shifted(values: np.ndarray, starts: np.ndarray, first: np.ndarray) -> np.ndarray:
@@ -149,6 +151,8 @@ def _peaks(
         return first, np.maximum(first, total)
     seeded = total.copy()
     seeded[starts] = np.maximum(first, total[starts])
+    import pandas as pd  # half a second that a source with one row per stock and interval does not cost
+
     keys = [code, day] if daily else [code]
     after = pd.Series(seeded).groupby(keys, sort=False).cummax().to_numpy()
     return _shifted(after, starts, first), after

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -37,6 +36,8 @@ def _floats(column: pa.Array) -> np.ndarray:
     try:
         column = column.cast(pa.float64(), safe=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        import pandas as pd  # half a second that a clean file does not cost
+
         return pd.to_numeric(column.to_pandas(), errors="coerce").to_numpy(np.float64, na_value=np.nan)
     return column.to_numpy(zero_copy_only=False)
 
@@ -84,6 +85,8 @@ def _instants(column: pa.Array, zone: str) -> np.ndarray:
 
 def _mixed_times(column: pa.Array, zone: str) -> np.ndarray:
     """Read texts one by one (in C) where some are broken or carry a zone of their own."""
+    import pandas as pd
+
     zoned = pc.fill_null(pc.match_substring_regex(column, _ZONED), False).to_numpy(zero_copy_only=False)
     out = np.full(len(column), NO_TIME)
     for mask, utc in ((zoned, True), (~zoned, False)):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import pandas as pd
 import structlog
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = structlog.get_logger()
 
@@ -52,7 +55,8 @@ class Sessions:
         return self._years[year]
 
     def _build(self, year: int) -> _Year | None:
-        import exchange_calendars  # takes a second or two to import
+        import exchange_calendars  # takes a second or two to import, with pandas
+        import pandas as pd
 
         for margin in (10, 0):  # a calendar may end with this year
             start = pd.Timestamp(year, 1, 1) - pd.Timedelta(days=margin)
@@ -99,4 +103,6 @@ class _Year:
 
 def _ms(times: pd.Series) -> np.ndarray:
     """Return int64 ms UTC, -1 for none."""
+    import pandas as pd
+
     return times.fillna(pd.Timestamp(-1, unit="ms", tz="UTC")).dt.as_unit("ms").astype("int64").to_numpy()

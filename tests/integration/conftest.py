@@ -7,6 +7,7 @@ from pathlib import Path
 
 import postgres_server
 import pytest
+from kafka_broker import Broker
 from platform_process import Platform, running
 
 _shared: list[Platform] = []
@@ -14,7 +15,7 @@ _shared: list[Platform] = []
 
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    with running(tmp_path_factory.mktemp("platform")) as found:
+    with running(tmp_path_factory.mktemp("platform"), UPLOAD_MB="3") as found:
         _shared.append(found)
         yield found
 
@@ -33,6 +34,14 @@ def nothing_left_running() -> Iterator[None]:
 def own_platform(tmp_path: Path) -> Iterator[Platform]:
     with running(tmp_path) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def common_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A Kafka broker, which a test before may have left dead."""
+    found = Broker(tmp_path_factory.mktemp("kafka"))
+    yield found
+    found.kill()
 
 
 @pytest.fixture(scope="session")

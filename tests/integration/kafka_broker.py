@@ -82,6 +82,11 @@ class Broker:
             return False
         return bool(found.brokers) and found.controller_id == 1
 
+    def revive(self) -> None:
+        """Start it unless it lives."""
+        if self.process.poll() is not None:
+            self.start()
+
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()

@@ -49,12 +49,13 @@ _JANITOR = "import django; django.setup(); from tasks_app import janitor; janito
 def wait_for(what: str, found: Callable[[], T], timeout_s: float = 90.0) -> T:
     """Return the first true value; fail with what was waited for. A look counts for at most a second: where the whole
     machine stood still for a while, nobody was late."""
-    left, looked_at = timeout_s, time.monotonic()
+    left, looked_at, pause = timeout_s, time.monotonic(), 0.1
     while left > 0:
         value = found()
         if value:
             return value
-        time.sleep(0.2)
+        time.sleep(pause)  # a look at a task costs the web process 20 ms
+        pause = min(pause * 1.5, 0.5)
         now = time.monotonic()
         left, looked_at = left - min(now - looked_at, 1.0), now
     raise AssertionError(f"{what}: not within {timeout_s:.0f} s")

@@ -30,7 +30,7 @@ def api(platform: Platform) -> Iterator[Client]:
 @pytest.fixture(scope="module")
 def followed(platform: Platform, api: Client) -> int:
     """A running stock_avg task on a simulated feed."""
-    simulate(platform, "api", every_s=1.0)
+    simulate(platform, "api")
     task = api.create("stock_avg", "api", window=4).id
     platform.predicts(task, above=6)
     return task

@@ -33,7 +33,7 @@ def feed(platform: Platform) -> str:
 
 @pytest.mark.timeout(240)
 def test_a_person_starts_a_run_sees_it_move_changes_k_and_stops_it(own_platform: Platform, tmp_path: Path) -> None:
-    simulate(own_platform, "shown")
+    simulate(own_platform, "shown", every_s=0.5)
     seen = in_browser("live.mjs", own_platform.url, "operator", PASSWORD, str(tmp_path))
     assert seen["simulated"] is True
     assert seen["moved"]["to"] > seen["moved"]["from"]

@@ -20,7 +20,7 @@ SAMPLES = ROOT / "tests" / "fixtures" / "messages"
 @pytest.fixture(scope="module")
 def followed(platform: Platform) -> int:
     """A task that predicts, on a simulated feed."""
-    simulate(platform, "doorways", every_s=1.0)
+    simulate(platform, "doorways")
     task = platform.create("cluster_regression", "doorways")
     platform.predicts(task, above=12)
     return task

@@ -44,7 +44,7 @@ class Life:
         item = self.platform.results.latest(self.task)
         return item.numbers["index"] if item else -1
 
-    def goes_on(self, more: int = 4, timeout_s: float = 90.0) -> None:
+    def goes_on(self, more: int = 3, timeout_s: float = 90.0) -> None:
         """Wait for more results; both tasks run."""
         wanted = self.index() + more
         wait_for(f"result {wanted}", lambda: self.index() >= wanted, timeout_s)
@@ -91,7 +91,7 @@ def begun(platform: Platform) -> Life:
 def life(begun: Life) -> Life:
     for each in (begun.feed, begun.task):
         begun.platform.reaches(each, "Running", attempt=begun.now(each)["attempt"])
-    begun.goes_on(3)
+    begun.goes_on(2)
     return begun
 
 
@@ -142,7 +142,7 @@ def test_a_query_that_stands_still_is_shown_as_stalled_and_lives(life: Life) -> 
     jvm.suspend()
     try:
         wait_for("stalled", lambda: life.now()["stalled"], 12)
-        assert life.now()["status"] == "Running" and life.now()["progress"]["behind"] > 5
+        assert life.now()["status"] == "Running" and life.now()["progress"]["behind"] > 3
     finally:
         jvm.resume()
     wait_for("no longer stalled", lambda: not life.now()["stalled"], 10)
@@ -226,7 +226,7 @@ def test_two_janitors_do_one_janitors_work(life: Life) -> None:
 def test_a_killed_web_process_stops_nothing(life: Life) -> None:
     since, attempt = life.index(), life.now()["attempt"]
     life.platform.kill("web")
-    wanted = since + 6
+    wanted = since + 4
     wait_for("results without the web", lambda: life.index() >= wanted, 30)
     life.platform.start_web()
     assert life.now()["attempt"] == attempt
@@ -242,7 +242,7 @@ def test_redis_away_for_a_while_loses_nothing(life: Life, seconds: int) -> None:
     life.platform.kill("redis", signal.SIGTERM)
     time.sleep(seconds)  # the outage itself
     life.platform.start_redis()
-    life.goes_on(more=4 + seconds * 2)
+    life.goes_on(more=3 + seconds)
     assert life.now()["attempt"] == attempt
     life.nothing_is_left_out(since)
 
@@ -292,7 +292,7 @@ def test_a_database_locked_for_ten_seconds_holds_up_nothing_but_itself(life: Lif
     since, attempt = life.index(), life.now()["attempt"]
     with locked(life.platform.state / "platform.sqlite3"):
         until = time.monotonic() + 10
-        wait_for("results go on", lambda: life.index() > since + 4, 8)
+        wait_for("results go on", lambda: life.index() > since + 3, 8)
         life.platform.runner(life.feed).kill()
         time.sleep(max(0.0, until - time.monotonic()))  # the lock itself
     life.is_told_and_gone_on_with(life.feed, life.now(life.feed)["attempt"])
@@ -346,7 +346,7 @@ def test_a_clock_set_back_by_an_hour_leaves_numbers_rising(life: Life) -> None:
     ahead = bus.append(replace(last, index=last.index + 1, time=last.time + last.interval_ms), slices)
     assert ahead.seq > last.seq + 3_000_000
     life.platform.ask(life.feed, "retry")
-    wait_for("results go on", lambda: life.index() > ahead.index + 6, 60)
+    wait_for("results go on", lambda: life.index() > ahead.index + 4, 60)
     ids = [int(item.id.partition("-")[0]) for item in life.platform.items(life.task)]
     assert ids == sorted(ids) and ids[-1] > ahead.seq
     life.nothing_is_left_out(ahead.index - 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,13 @@ from processors.history.store import RAW, History, Kept
 from tasks_app.client import Client, Problem
 
 pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def storing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """A platform whose store and Redis these tests take away."""
+    with running(tmp_path_factory.mktemp("storing")) as found:
+        yield found
 
 
 def on_the_bus(platform: Platform, feed: str) -> list[Kept]:
@@ -70,7 +78,7 @@ def stop(platform: Platform, *tasks: int) -> None:
         platform.reaches(task, "Stopped", 8, attempt=platform.task(task)["attempt"])
 
 
-def stores_more(platform: Platform, history: History, feed: str, more: int = 8) -> None:
+def stores_more(platform: Platform, history: History, feed: str, more: int = 5) -> None:
     """Wait until the history holds more snapshots than now."""
 
     def count() -> int:
@@ -92,8 +100,8 @@ def ends_stored(platform: Platform, history: History, name: str, feed: int | Non
     return snapshots
 
 
-def test_no_row_is_lost_or_doubled_when_the_task_is_killed_and_redis_restarts(own_platform: Platform) -> None:
-    platform, history = own_platform, ParquetHistory(own_platform.state / "history")
+def test_no_row_is_lost_or_doubled_when_the_task_is_killed_and_redis_restarts(storing: Platform) -> None:
+    platform, history = storing, ParquetHistory(storing.state / "history")
     feed = simulate(platform, "kept", keep_raw=True)
     task = begins_to_store(platform, history, "kept")
     killed(platform, history, "kept", task)
@@ -147,17 +155,17 @@ def killed(platform: Platform, history: History, feed: str, task: int) -> None:
     stores_more(platform, history, feed)
 
 
-def test_a_task_that_keeps_its_results_has_each_once_although_it_was_killed(own_platform: Platform) -> None:
-    platform = own_platform
+def test_a_task_that_keeps_its_results_has_each_once_although_it_was_killed(storing: Platform, tmp_path: Path) -> None:
+    platform = storing
     feed = simulate(platform, "told")
     refused = platform.http.post("/api/tasks", json={"processor": "simulator", "feed": "told", "keep": True})
     assert refused.status_code == 422 and "feed has no results" in refused.json()["errors"]["keep"][0]
     asked = {"processor": "cluster_regression", "feed": "told", "keep": True}
     task = platform.http.post("/api/tasks", json=asked).json()["id"]
-    platform.predicts(task, above=16)
+    platform.predicts(task, above=8)
     platform.runner(task).send_signal(signal.SIGKILL)
     platform.reaches(task, "Running", attempt=2)
-    platform.predicts(task, above=platform.items(task)[-1].numbers["index"] + 12)
+    platform.predicts(task, above=platform.items(task)[-1].numbers["index"] + 6)
     stop(platform, feed, task)
     with Client(platform.url, platform.token("viewer", "later")) as client:
         kept = [(each.seq, each.numbers) for each in client.kept(task, limit=11)]
@@ -166,10 +174,10 @@ def test_a_task_that_keeps_its_results_has_each_once_although_it_was_killed(own_
         assert (day.results, day.last) == (len(kept), kept[-1][1]["time"])
         some = [each.seq for each in client.kept(task, start=kept[5][1]["time"], end=kept[9][1]["time"])]
         assert some == [seq for seq, _ in kept[5:9]]
-        client.download_kept(task, own_platform.state / "stocks.parquet")
+        client.download_kept(task, tmp_path / "stocks.parquet")
         with pytest.raises(Problem, match="expected one of json"):
-            client.download_kept(task, own_platform.state / "none", kind="xls")
-    stocks = pq.read_table(own_platform.state / "stocks.parquet")
+            client.download_kept(task, tmp_path / "none", kind="xls")
+    stocks = pq.read_table(tmp_path / "stocks.parquet")
     newest = platform.items(task)[-1]
     of_newest = stocks.filter(pc.field("seq") == newest.meta["seq"])
     assert of_newest.num_rows == newest.numbers["stocks"] == 60
@@ -177,8 +185,8 @@ def test_a_task_that_keeps_its_results_has_each_once_although_it_was_killed(own_
     assert {entry["values"]: entry["counts"] for entry in pc.value_counts(of_newest["cluster"]).to_pylist()} == sizes
 
 
-def test_an_outage_of_the_store_is_bridged_from_the_bus_and_what_outlasts_it_is_counted(own_platform: Platform) -> None:
-    platform, root = own_platform, own_platform.state / "history"
+def test_an_outage_of_the_store_is_bridged_from_the_bus_and_what_outlasts_it_is_counted(storing: Platform) -> None:
+    platform, root = storing, storing.state / "history"
     history = ParquetHistory(root)
     feed = simulate(platform, "short", codes=200, every_s=0.25)
     task = begins_to_store(platform, history, "short", gather_s=0.5)

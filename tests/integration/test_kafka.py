@@ -31,19 +31,11 @@ CODES = [f"{number:06}" for number in range(40)]
 FAST = FeedSpec("fast", zone="UTC", calendar="24/7", interval_ms=1_000, carry_limit_s=20, grace_ms=300)
 
 
-@pytest.fixture(scope="module")
-def shared_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    broker = Broker(tmp_path_factory.mktemp("kafka"))
-    yield broker
-    broker.kill()
-
-
 @pytest.fixture
-def broker(shared_broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Broker:
-    if shared_broker.process.poll() is not None:
-        shared_broker.start()
-    monkeypatch.setenv("KAFKA_SERVERS", shared_broker.servers)
-    return shared_broker
+def broker(common_broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Broker:
+    common_broker.revive()
+    monkeypatch.setenv("KAFKA_SERVERS", common_broker.servers)
+    return common_broker
 
 
 @pytest.fixture

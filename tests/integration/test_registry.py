@@ -216,7 +216,7 @@ def test_progress_of_a_batch_task_is_told_while_it_runs(plugins: Plugins, api: C
 
 def test_a_running_task_keeps_its_code_and_the_next_one_has_the_new(plugins: Plugins, api: Client) -> None:
     platform = plugins.platform
-    feed = simulate(platform, "kept", every_s=0.5)
+    feed = simulate(platform, "kept")
     plugins.write("mine", STREAM)
     plugins.entry("mine", 'class = "plugins.mine:Mine"', 'kind = "stream"')
     api.reload_processors()

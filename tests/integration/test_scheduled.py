@@ -12,7 +12,7 @@ pytestmark = pytest.mark.timeout(240)
 
 
 def test_two_janitors_start_and_stop_a_task_once_when_it_is_due(platform: Platform) -> None:
-    feed = simulate(platform, "scheduled", every_s=0.5)
+    feed = simulate(platform, "scheduled")
     body = {"processor": "stock_avg", "feed": "scheduled", "start": False}
     task = platform.http.post("/api/tasks", json=body).json()["id"]
     platform.start_janitor("janitor 2")

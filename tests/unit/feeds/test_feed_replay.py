@@ -58,12 +58,14 @@ def test_the_sample_goes_through(valkey: Valkey, sample: Path) -> None:
     assert Bus(connect(valkey.url), DEMO_SPEC.name).spec() == DEMO_SPEC
 
 
-def test_the_same_file_paced_and_at_full_speed_is_the_same_byte_for_byte(valkey: Valkey, sample: Path) -> None:
-    path = sample
+def test_the_same_file_paced_and_at_full_speed_is_the_same_byte_for_byte(
+    valkey: Valkey, sample: Path, tmp_path: Path
+) -> None:
+    path = head(sample, tmp_path, 8_000)
     play(valkey.url, path, named("fast")).wait()
     play(valkey.url, path, named("paced"), pace=2000).wait()
     fast, paced = (content(published(valkey.url, named(name))) for name in ("fast", "paced"))
-    assert len(fast) == 1201
+    assert len(fast) > 250
     assert fast == paced
 
 

@@ -55,7 +55,7 @@ def wait_for(what: str, found: Callable[[], T], timeout_s: float = 90.0) -> T:
         if value:
             return value
         time.sleep(pause)  # a look at a task costs the web process 20 ms
-        pause = min(pause * 1.5, 0.5)
+        pause = min(pause * 1.25, 0.5)
         now = time.monotonic()
         left, looked_at = left - min(now - looked_at, 1.0), now
     raise AssertionError(f"{what}: not within {timeout_s:.0f} s")

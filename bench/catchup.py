@@ -20,7 +20,7 @@ def main(argv: list[str]) -> None:
 
 def catchup(platform: Platform, args: argparse.Namespace) -> list[Figure]:
     """Let snapshots pile up on the bus, then time a task from its first result to its last of them."""
-    feed = simulate(platform, args.codes, args.every)
+    feed = simulate(platform, args.codes, args.every, args.slices)
     bus = Bus(connect(platform.redis_url), FEED)
     wait_for("snapshots on the bus", lambda: len(bus.headers(0)) >= args.snapshots, 600)
     platform.ask(feed, "stop")

@@ -149,7 +149,7 @@ def stop_to_gone_s(platform: Platform, task: int) -> float:
 
 
 def live(platform: Platform, args: argparse.Namespace) -> list[Figure]:
-    feed = simulate(platform, args.codes, args.every)
+    feed = simulate(platform, args.codes, args.every, args.slices)
     wait_for("the feed", lambda: Bus(platform.results.client, FEED).last())
     began = time.monotonic()
     task = platform.create("cluster_regression", FEED)

@@ -10,6 +10,7 @@ from pathlib import Path
 from platform_process import Platform, running
 
 from bench.figures import Figure, tell
+from processors.contract import slices_for
 
 FEED = "bench"
 
@@ -19,6 +20,7 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog=f"bin/bench {name}", description=description)
     made.add_argument("--codes", type=int, default=1000, help="stocks")
     made.add_argument("--every", type=float, default=1.0, help="seconds between snapshots")
+    made.add_argument("--slices", type=int, help="partitions of a snapshot, as the feed's setting")
     made.add_argument("--json", action="store_true", help="a line of JSON per figure")
     return made
 
@@ -29,9 +31,11 @@ def measure(args: argparse.Namespace, figures: Callable[[Platform, argparse.Name
         tell(figures(platform, args), as_json=args.json)
 
 
-def simulate(platform: Platform, codes: int, every_s: float) -> int:
-    """Start a simulated market; return its task."""
+def simulate(platform: Platform, codes: int, every_s: float, slices: int | None) -> int:
+    """Start a simulated market, in so many slices or as many as serve it best; return its task."""
     params = {"codes": codes, "every_s": every_s}
     spec = {"calendar": "24/7", "zone": "UTC", "interval_ms": round(every_s * 1000), "simulated": True}
-    platform.make_feed(FEED, "simulator", params, max_bytes=max(256, codes // 100) * 2**20, **spec)
+    platform.make_feed(
+        FEED, "simulator", params, max_bytes=max(256, codes // 100) * 2**20, slices=slices or slices_for(codes), **spec
+    )
     return platform.create("simulator", FEED, **params)

@@ -214,6 +214,14 @@ class BatchProcessor(Processor):
         """Do the work, telling progress; return a JSON summary. Return early when ``context.stopping`` is set."""
 
 
+_ONE_SLICE_BELOW = 15_000  # stocks; measured on two cores, docs/decisions/0001-thin-micro-batches.md
+
+
+def slices_for(stocks: int) -> int:
+    """Return how many slices bring the results of a market of so many stocks soonest."""
+    return 1 if stocks < _ONE_SLICE_BELOW else 2
+
+
 def slice_of(codes: list[str], slices: int) -> np.ndarray:
     """Return the slice number of each code: stable over runs and machines, shape (n,)."""
     from zlib import crc32

@@ -27,7 +27,7 @@ class FeedSpec:
     volume_mode: Literal["interval", "cumulative"] = "interval"
     type_meaning: Literal["trade_sign", "change_sign"] = "trade_sign"
     simulated: bool = False
-    slices: int = 2
+    slices: int = 1
     grace_ms: int = 500
     carry_limit_s: int = 300
     max_bytes: int = 256 * 2**20

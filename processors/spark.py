@@ -99,8 +99,8 @@ def _ask_spark_to_launch(settings: dict[str, str], context: Context) -> None:
         settings.pop(key)  # executors on other machines call back: let Spark find the address
 
 
-def warm_workers(session: SparkSession, class_path: str) -> None:
-    """Start the Python workers and let each import the processor, by a query of no consequence."""
+def warm_workers(session: SparkSession, class_path: str, count: int) -> None:
+    """Start so many Python workers and let each import the processor, by a query of no consequence."""
 
     def import_it(batches: Iterator[Any]) -> Iterator[Any]:
         from processors.loading import load
@@ -109,7 +109,7 @@ def warm_workers(session: SparkSession, class_path: str) -> None:
         yield from batches
 
     try:
-        frame = session.range(0, 2, 1, 2).mapInArrow(import_it, "id long")
+        frame = session.range(0, count, 1, count).mapInArrow(import_it, "id long")
         frame.write.format("noop").mode("overwrite").save()
     except Exception as error:  # the first snapshot will tell what is wrong, to those who can act on it
         log.warning("workers not warmed", error=str(error)[:200])

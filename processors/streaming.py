@@ -142,8 +142,8 @@ class Engine:
         Raises Fenced when another attempt has taken over; any other exception is the task's end as Terminated.
         """
         # Spark's Python workers start while the source is looked up, planned and followed.
-        warming = threading.Thread(target=spark.warm_workers, args=(session, self.path), name="warming", daemon=True)
-        warming.start()
+        warmed = (session, self.path, self.spec.slices)
+        threading.Thread(target=spark.warm_workers, args=warmed, name="warming", daemon=True).start()
         session.dataSource.register(SnapshotSource)
         log.info("spark is ready")
         self._resume(start_at)

@@ -93,9 +93,11 @@ def _sample() -> Source:
 
 
 def _simulated(codes: int, every_s: float) -> Source:
+    from processors.contract import slices_for
     from processors.feeds.simulate import simulated_spec
 
-    spec = simulated_spec(f"simulated-{codes}-every-{every_s:g}s".replace(".", "_"), every_s)
+    name = f"simulated-{codes}-every-{every_s:g}s".replace(".", "_")
+    spec = simulated_spec(name, every_s, slices=slices_for(codes))
     return spec, "simulator", {"codes": codes, "every_s": every_s}, [f"feed {spec.name}: {codes} made-up stocks"]
 
 

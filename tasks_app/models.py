@@ -63,7 +63,11 @@ class Feed(models.Model):
         choices=[("trade_sign", "sign of the trade"), ("change_sign", "sign of the change")],
     )
     simulated = models.BooleanField(default=False)
-    slices = models.PositiveSmallIntegerField(default=2, validators=[MinValueValidator(1), MaxValueValidator(64)])
+    slices = models.PositiveSmallIntegerField(
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(64)],
+        help_text="Parts of a snapshot that are worked on side by side; 2 or more from some 15,000 stocks on",
+    )
     grace_ms = models.PositiveIntegerField(default=500)
     carry_limit_s = models.PositiveIntegerField(default=300)
     max_bytes = models.PositiveBigIntegerField(

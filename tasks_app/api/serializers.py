@@ -333,7 +333,7 @@ _FEED = [
         "volume_mode": "interval",
         "type_meaning": "trade_sign",
         "simulated": False,
-        "slices": 2,
+        "slices": 1,
         "grace_ms": 500,
         "carry_limit_s": 300,
         "max_bytes": 268435456,

@@ -22,7 +22,7 @@ from platform_process import ROOT, Platform, running, wait_for
 pytestmark = pytest.mark.timeout(300)
 
 SAMPLE = ROOT / "sample" / "ashare_3s_30_20211201.parquet"
-SPEC = {"zone": "Asia/Shanghai", "calendar": "XSHG", "interval_ms": 3000, "volume_unit": "lots"}
+SPEC = {"zone": "Asia/Shanghai", "calendar": "XSHG", "interval_ms": 3000, "volume_unit": "lots", "slices": 2}
 
 
 def recording(path: Path, minutes: int) -> Path:

@@ -73,7 +73,7 @@ def test_real_pace_is_kept_on_the_clock(valkey: Valkey, sample: Path, tmp_path: 
     play(valkey.url, head(sample, tmp_path, 1000), named("paced"), pace=100).wait()
     headers = [header for header, _ in published(valkey.url, named("paced"))]
     drift = [h.published_ms - headers[0].published_ms - (h.time - headers[0].time) / 100 for h in headers]
-    assert min(drift) > -10
+    assert min(drift) > -250, "without a pace the last would come a second early; the first may have been late"
     assert headers[5].pace == 100
     assert all(h.published_ms - h.handed_ms < 500 for h in headers)
 

@@ -46,6 +46,11 @@ try {
   await page.locator(at('feed-save')).click()
   seen.refused = await page.locator(at('feed-problem')).innerText()
   await fill('spec-name', 'made-here')
+  // The connection breaks between making the feed and starting it: the same button goes on from there.
+  await page.route('**/api/tasks', (route) => route.abort(), { times: 1 })
+  await page.locator(at('feed-save')).click()
+  await page.getByText('Feed made-here', { exact: true }).waitFor()
+  seen.unstarted = await page.locator(at('feed-problem')).innerText()
   await page.locator(at('feed-save')).click()
   await page.locator(`${at('feed-made-here')} [data-state="good"]`).waitFor()
   await page.locator(at('change-made-here')).click()

@@ -142,6 +142,7 @@ def test_an_admin_replays_a_file_and_makes_a_feed_in_the_page(
     assert seen["mapped"] == "最新价"
     assert seen["state"] == "good"
     assert "made here" in seen["refused"] and "stop it first" in seen["conflict"]
+    assert seen["unstarted"] and "made here" not in seen["unstarted"]
     assert seen["problems"] == []
 
 

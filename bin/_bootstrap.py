@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from _steps import SetupError, Steps, die_with, say
@@ -79,9 +80,18 @@ def _set_up(steps: Steps, dev: bool) -> dict[str, str]:
             {*os.environ.get("PLATFORM_EMBEDDED", "").split(","), "redis"} - {""}
         )
         server = bring(REDIS, site, ROOT, install, steps)
-    java, node = bring(JAVA, site, ROOT, install, steps), _front_end(steps, site, install)
-    environment = _environment(server, java, node, steps)
-    return environment | _class_archive(steps, java, environment)
+    java, node = bring(JAVA, site, ROOT, install, steps), _node(steps, site, install)
+    environment = _environment(server, java, node)
+    with ThreadPoolExecutor() as beside:
+        archive = beside.submit(_class_archive, steps, java, environment)
+        try:
+            if node:
+                _front_end(steps, node)
+            environment |= archive.result()
+        except BaseException:
+            steps.end()
+            raise
+    return {**environment, "PLATFORM_SETUP_SECONDS": json.dumps(steps.seconds)}
 
 
 def _virtual_environment(steps: Steps) -> list[str]:
@@ -128,12 +138,15 @@ def _rivals(steps: Steps) -> None:
         say(f"· measured without rivals: {error}")
 
 
-def _front_end(steps: Steps, site: Path, install: list[str]) -> Path | None:
-    """Install and build the front end where its sources changed; return the Node that did it."""
+def _node(steps: Steps, site: Path, install: list[str]) -> Path | None:
     if not (FRONTEND / "package.json").is_file():
         say("· the front end is not part of this checkout: skipped")
         return None
-    node = bring(NODE, site, ROOT, install, steps)
+    return bring(NODE, site, ROOT, install, steps)
+
+
+def _front_end(steps: Steps, node: Path) -> None:
+    """Install and build the front end where its sources changed."""
     env = {**os.environ, "PATH": f"{node.parent}{os.pathsep}{os.environ.get('PATH', '')}", "CI": "1"}
     stamp, wanted = FRONTEND / "node_modules" / ".lock.stamp", _hash([FRONTEND / "package-lock.json"])
     if not _fresh(stamp, wanted):
@@ -143,7 +156,6 @@ def _front_end(steps: Steps, site: Path, install: list[str]) -> Path | None:
     if not _fresh(stamp, wanted):
         steps.run("front-end build", [*npm(node), "run", "build"], cwd=FRONTEND, env=env)
         stamp.write_text(wanted)
-    return node
 
 
 def _front_end_sources() -> Iterable[Path]:
@@ -163,12 +175,11 @@ def _fresh(stamp: Path, wanted: str) -> bool:
     return stamp.is_file() and stamp.read_text() == wanted
 
 
-def _environment(server: Path | None, java: Path, node: Path | None, steps: Steps) -> dict[str, str]:
+def _environment(server: Path | None, java: Path, node: Path | None) -> dict[str, str]:
     # The shim is Spark's Java: it ends the JVM with its runner, and makes up for what a trimmed runtime lacks.
     found = {
         "JAVA_HOME": str(ROOT / "processors" / "jvm"),
         "PLATFORM_JAVA": str(java),
-        "PLATFORM_SETUP_SECONDS": json.dumps(steps.seconds),
         "VIRTUAL_ENV": str(VENV),
         "PATH": os.pathsep.join(
             [str(PYTHON.parent), *([str(node.parent)] if node else []), os.environ.get("PATH", "")]

@@ -10,6 +10,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from _steps import die_with, say
@@ -48,7 +49,8 @@ def main() -> int:
         checks = [Check("pytest", pytest)]
         return summary(checks, [run(check) for check in checks])
     checks = [*python_checks(), *front_end_checks()]
-    results = [run(check) for check in checks]
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(partial(run, at_once=False), checks))
     lanes = [Check(name, [*pytest, "--durations=15", *paths]) for name, paths in LANES.items()]
     with ThreadPoolExecutor(len(lanes)) as pool:  # all but the first speak when they have ended
         results += pool.map(run, lanes, [lane is lanes[0] for lane in lanes])

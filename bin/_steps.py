@@ -47,10 +47,16 @@ def say(text: str) -> None:
 
 
 class Steps:
-    """Runs steps one after the other and keeps their seconds by name."""
+    """Runs steps and keeps their seconds by name; what goes on in threads, whoever ends first has to end."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self._running: set[subprocess.Popen[bytes]] = set()
+
+    def end(self) -> None:
+        """End the steps that go on in other threads."""
+        for process in list(self._running):
+            process.terminate()
 
     def run(self, name: str, command: list[str], *, cwd: Path, env: dict[str, str] | None = None) -> None:
         """Run a command, telling every few seconds that it goes on; raise SetupError with the cause if it fails."""
@@ -77,14 +83,18 @@ class Steps:
             )
         except OSError as error:
             raise SetupError(f"{name} failed: {command[0]} can't be run ({error.strerror})") from error
-        while True:
-            try:
-                return process.wait(timeout=TELL_EVERY_S)
-            except subprocess.TimeoutExpired:
-                say(f"  {name}: {time.monotonic() - began:.0f} s; {_last_line(output)}")
-            except BaseException:
-                process.terminate()
-                raise
+        self._running.add(process)
+        try:
+            while True:
+                try:
+                    return process.wait(timeout=TELL_EVERY_S)
+                except subprocess.TimeoutExpired:
+                    say(f"  {name}: {time.monotonic() - began:.0f} s; {_last_line(output)}")
+        except BaseException:
+            process.terminate()
+            raise
+        finally:
+            self._running.discard(process)
 
 
 def _last_line(output: IO[bytes]) -> str:

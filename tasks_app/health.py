@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from typing import Any, Literal
 
 from processors.bus import Bus
@@ -117,6 +116,9 @@ def _closed_until(feed: Feed, now_ms: int) -> int | None:
     return None if sessions.at(now_ms)[1] else (sessions.next_open(now_ms) or 0)
 
 
-@cache
+_known: dict[tuple[str, str], Sessions] = {}
+
+
 def _sessions(calendar: str, zone: str) -> Sessions:
-    return Sessions(calendar, zone)
+    """Return the one that all requests share: while a calendar is built, none begins to build it again."""
+    return _known.setdefault((calendar, zone), Sessions(calendar, zone))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -20,12 +21,13 @@ class Sessions:
 
     A session is (open, close]: what happens at the closing moment belongs to it, the opening auction at exactly the
     opening does not. A day without trading is ``…/closed``; ``24/7`` is one session without end. Only the years asked
-    for are built, for calendars are slow to build.
+    for are built, for calendars are slow to build, and each once, however many threads ask.
     """
 
     def __init__(self, calendar: str, zone: str) -> None:
         self.calendar, self.zone = calendar, ZoneInfo(zone)
         self._years: dict[int, _Year | None] = {}
+        self._building = threading.Lock()
 
     def at(self, time_ms: int) -> tuple[str, bool]:
         """Return (session, whether it trades)."""
@@ -51,7 +53,9 @@ class Sessions:
 
     def _year(self, year: int) -> _Year | None:
         if year not in self._years:
-            self._years[year] = self._build(year)
+            with self._building:
+                if year not in self._years:
+                    self._years[year] = self._build(year)
         return self._years[year]
 
     def _build(self, year: int) -> _Year | None:

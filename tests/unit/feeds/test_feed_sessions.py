@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -63,3 +66,17 @@ def test_only_the_years_asked_for_are_built() -> None:
 
 SHANGHAI = Sessions("XSHG", "Asia/Shanghai")
 NEW_YORK = Sessions("XNYS", "America/New_York")
+
+
+def test_a_calendar_is_built_once_however_many_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[int] = []
+
+    def build(self: Sessions, year: int) -> None:
+        built.append(year)
+        time.sleep(0.1)
+
+    monkeypatch.setattr(Sessions, "_build", build)
+    sessions = Sessions("XSHG", "Asia/Shanghai")
+    with ThreadPoolExecutor(6) as pool:
+        told = list(pool.map(sessions.at, [1_638_322_200_000] * 6))
+    assert built == [2021] and told == [("2021-12-01/unknown", False)] * 6

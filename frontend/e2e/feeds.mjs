@@ -9,8 +9,8 @@ const at = (name) => `[data-testid="${name}"]`
 const seen = { problems: [] }
 
 const browser = await launchBrowser()
+const page = await (await browser.newContext({ viewport: { width: 1440, height: 1000 } })).newPage()
 try {
-  const page = await (await browser.newContext({ viewport: { width: 1440, height: 1000 } })).newPage()
   page.setDefaultTimeout(60_000)
   page.on('pageerror', (error) => seen.problems.push(error.message))
   await logIn(page, base, user, password)
@@ -56,6 +56,9 @@ try {
   await page.locator(at('change-made-here')).click()
   await page.locator(at('feed-save')).click()
   seen.conflict = await page.locator(at('feed-problem')).innerText()
+} catch (error) {
+  await page.screenshot({ path: join(pictures, 'failed.png') })
+  throw error
 } finally {
   await browser.close()
 }

@@ -35,7 +35,6 @@ def simulate(platform: Platform, codes: int, every_s: float, slices: int | None)
     """Start a simulated market, in so many slices or as many as serve it best; return its task."""
     params = {"codes": codes, "every_s": every_s}
     spec = {"calendar": "24/7", "zone": "UTC", "interval_ms": round(every_s * 1000), "simulated": True}
-    platform.make_feed(
-        FEED, "simulator", params, max_bytes=max(256, codes // 100) * 2**20, slices=slices or slices_for(codes), **spec
-    )
+    slices = slices_for(codes) if slices is None else slices
+    platform.make_feed(FEED, "simulator", params, max_bytes=max(256, codes // 100) * 2**20, slices=slices, **spec)
     return platform.create("simulator", FEED, **params)

@@ -47,7 +47,7 @@ def say(text: str) -> None:
 
 
 class Steps:
-    """Runs steps and keeps their seconds by name; what goes on in threads, whoever ends first has to end."""
+    """Runs steps and keeps their seconds by name; ``end`` ends those of other threads."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}

@@ -214,7 +214,7 @@ class BatchProcessor(Processor):
         """Do the work, telling progress; return a JSON summary. Return early when ``context.stopping`` is set."""
 
 
-_ONE_SLICE_BELOW = 15_000  # stocks; measured on two cores, docs/decisions/0001-thin-micro-batches.md
+_ONE_SLICE_BELOW = 15_000  # stocks; between two sizes measured on two cores, docs/decisions/0001-thin-micro-batches.md
 
 
 def slices_for(stocks: int) -> int:

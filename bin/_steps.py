@@ -51,15 +51,19 @@ class Steps:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self._ended = False
         self._running: set[subprocess.Popen[bytes]] = set()
 
     def end(self) -> None:
-        """End the steps that go on in other threads."""
+        """End the steps that go on in other threads, and let none begin."""
+        self._ended = True
         for process in list(self._running):
             process.terminate()
 
     def run(self, name: str, command: list[str], *, cwd: Path, env: dict[str, str] | None = None) -> None:
         """Run a command, telling every few seconds that it goes on; raise SetupError with the cause if it fails."""
+        if self._ended:
+            raise SetupError(f"{name} was not begun.")
         say(f"· {name} …")
         began = time.monotonic()
         with tempfile.TemporaryFile("w+b") as output:

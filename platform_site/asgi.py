@@ -1,10 +1,11 @@
 """The web process: Django for HTTP, Channels for the websocket."""
 
+import gc
 import os
 
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.asgi import get_asgi_application
-from django.urls import path
+from django.urls import get_resolver, path
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "platform_site.settings")
 http = get_asgi_application()
@@ -27,3 +28,7 @@ application = ProtocolTypeRouter(
         "websocket": Admission(URLRouter([path("ws/live", LiveConsumer.as_asgi())])),
     }
 )
+
+# Else a collection looks through all that was imported, once a minute or so: 240 ms in which no client is told a thing.
+_ = get_resolver().url_patterns  # imports the views
+gc.freeze()

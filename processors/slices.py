@@ -1,4 +1,5 @@
-"""One slice of one snapshot, on a Spark executor: read its window from the bus, map it, deliver the columns.
+"""One slice of one snapshot, on a Spark executor: wait for it, read its window from the bus, map it, deliver the
+columns.
 
 Workers live longer than one batch: connection, processor and decoded snapshots are kept between calls.
 """
@@ -23,7 +24,7 @@ from processors.contract import Columns, StreamProcessor, Window
 from processors.inbox import Outbox
 from processors.loading import load
 from processors.snapshot import Header
-from processors.source import Plan
+from processors.source import Plan, Turn
 
 
 class _Worker:
@@ -36,6 +37,14 @@ class _Worker:
         self.slices: dict[int, OrderedDict[int, pa.RecordBatch]] = {}
         self.headers: OrderedDict[int, Header] = OrderedDict()
         self.deliveries = 0
+
+    def header(self, turn: Turn) -> Header:
+        """Wait for the snapshot of a turn: the first that any of its tasks sees, whatever is trimmed meanwhile."""
+        found = None
+        while found is None:  # a task that is no longer wanted ends with its process
+            found = self.bus.wait(turn.after, block_ms=_HOLD_MS)
+        told = self.bus.client.set(turn.key(self.plan), found.to_json(), nx=True, get=True, ex=_AGREED_S)
+        return found if told is None else Header.from_json(told)
 
     def window(self, header: Header, number: int) -> Window | None:
         """Return the slice's window, None if the newest snapshot is no longer on the bus."""
@@ -71,11 +80,13 @@ def _keep(held: OrderedDict[int, Any], newest: int, count: int) -> None:
 
 _workers: dict[str, _Worker] = {}
 _SETTLING = 4  # tasks in which modules are still being imported
+_HOLD_MS = 1_000  # of one look at the bus, less than a socket's time limit
+_AGREED_S = 3_600
 
 
-def deliver(plan: Plan, header: Header, number: int) -> None:
-    """Map one slice of one snapshot and hand its columns, or word that it is gone, to the driver."""
-    begun_ms = time.time_ns() // 1_000_000
+def deliver(plan: Plan, turn: Turn, number: int) -> None:
+    """Wait for a turn's snapshot, map the slices of it that are this task's, and hand their columns, or word that they
+    are gone, to the driver."""
     worker = _workers.get(plan.key)
     if worker is None:
         _workers.clear()
@@ -85,13 +96,16 @@ def deliver(plan: Plan, header: Header, number: int) -> None:
         # time, which took 28 ms.
         gc.freeze()
     worker.deliveries += 1
-    window = worker.window(header, number)
-    if window is None:
-        delivery = pack(header, number, None, {}, begun_ms)
-    else:
-        columns = worker.processor.map_slice(window, worker.params)
-        delivery = pack(header, number, window.codes, columns, begun_ms)
-    worker.driver.send(delivery)
+    header = worker.header(turn)
+    for each in range(number, header.slices, plan.slices):  # more than one where the feed once had more slices
+        begun_ms = time.time_ns() // 1_000_000
+        window = worker.window(header, each)
+        if window is None:
+            delivery = pack(header, each, None, {}, begun_ms)
+        else:
+            columns = worker.processor.map_slice(window, worker.params)
+            delivery = pack(header, each, window.codes, columns, begun_ms)
+        worker.driver.send(delivery)
 
 
 def pack(header: Header, number: int, codes: pa.StringArray | None, columns: Columns, begun_ms: int = 0) -> memoryview:

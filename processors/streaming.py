@@ -1,9 +1,10 @@
 """The engine under every stream task: a fold of the processor's ``step`` over a feed's snapshots.
 
-Spark plans one micro-batch per snapshot and reads, decodes and maps its slices on the executors (``source.py``); here,
-on the driver, the columns of a snapshot are put together in order, folded into the state, and the result is published
-under the snapshot's number. The checkpoint of the state is all that recovery needs: an attempt loads it, starts a query
-after its number, and folds on. Redis refuses a second result under the same number, so nothing is doubled.
+Spark plans one micro-batch per snapshot, ahead of it; its executors wait for the snapshot, decode and map its slices
+(``source.py``). Here, on the driver, the columns of a snapshot are put together in order, folded into the state, and
+the result is published under the snapshot's number. The checkpoint of the state is all that recovery needs: an attempt
+loads it, starts a query after its number, and folds on. Redis refuses a second result under the same number, so
+nothing is doubled.
 """
 
 from __future__ import annotations
@@ -177,6 +178,7 @@ class Engine:
         plan = Plan(
             redis_url=self.context.redis_url,
             feed=self.spec.name,
+            slices=self.spec.slices,
             driver=inbox.address,
             key=inbox.key,
             start=self.fold.seq,

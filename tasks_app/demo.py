@@ -56,15 +56,23 @@ class Wish:
         return cls(**known)
 
 
-def start(wish: Wish) -> list[str]:
+@dataclass(frozen=True)
+class Source:
+    """Where the ticks come from: a feed, who hosts it, and ``said``, lines for people."""
+
+    spec: FeedSpec
+    processor: str
+    params: dict[str, Any]
+    said: tuple[str, ...] = ()
+
+
+def start(source: Source | None) -> list[str]:
     """Make sure that the feed exists, that its task and a model on it were started; return lines for people."""
-    if wish.no_demo:
+    if source is None:
         return []
-    spec, processor, params, said = _source(wish)
-    feed = _feed(spec, processor, params)
-    for name, values in ((processor, params), (MODEL, {})):
-        said.append(_ensure(name, feed, values))
-    return said
+    feed = _feed(source)
+    started = [_ensure(name, feed, values) for name, values in ((source.processor, source.params), (MODEL, {}))]
+    return [*source.said, *started]
 
 
 def expected_to_run() -> list[Task]:
@@ -75,10 +83,11 @@ def expected_to_run() -> list[Task]:
 
 # ---- where the ticks come from
 
-Source = tuple[FeedSpec, str, dict[str, Any], list[str]]
 
-
-def _source(wish: Wish) -> Source:
+def source(wish: Wish) -> Source | None:
+    """Return what is wished for, None for nothing; raise Unusable. Needs no database."""
+    if wish.no_demo:
+        return None
     if wish.simulate is not None:
         return _simulated(wish.simulate, wish.every or DEFAULT_EVERY_S)
     return _recording(wish) if wish.replay else _sample()
@@ -89,7 +98,7 @@ def _sample() -> Source:
 
     if not (settings.BASE_DIR / DEMO_PATH).is_file():
         raise Unusable(f"The recording {DEMO_PATH} is missing: get it back, or start with --no-demo.")
-    return replace(DEMO_SPEC, name="demo"), "replay", {"path": DEMO_PATH, "pace": 1.0, "loop": True}, []
+    return Source(replace(DEMO_SPEC, name="demo"), "replay", {"path": DEMO_PATH, "pace": 1.0, "loop": True})
 
 
 def _simulated(codes: int, every_s: float) -> Source:
@@ -98,7 +107,8 @@ def _simulated(codes: int, every_s: float) -> Source:
 
     name = f"simulated-{codes}-every-{every_s:g}s".replace(".", "_")
     spec = simulated_spec(name, every_s, slices=slices_for(codes))
-    return spec, "simulator", {"codes": codes, "every_s": every_s}, [f"feed {spec.name}: {codes} made-up stocks"]
+    said = f"feed {spec.name}: {codes} made-up stocks"
+    return Source(spec, "simulator", {"codes": codes, "every_s": every_s}, (said,))
 
 
 def _recording(wish: Wish) -> Source:
@@ -120,8 +130,8 @@ def _recording(wish: Wish) -> Source:
     except SourceError as error:
         raise Unusable(f"{error}.") from error
     fields = {**fields, "name": fields["name"][:64] or "replay", "title": f"{path.name} (replay)"[:100]}
-    lines = [f"{path.name}: {sentence}" for sentence in said]
-    return FeedSpec(**fields), "replay", {"path": str(path), "pace": 1.0, "loop": True}, lines
+    lines = tuple(f"{path.name}: {sentence}" for sentence in said)
+    return Source(FeedSpec(**fields), "replay", {"path": str(path), "pace": 1.0, "loop": True}, lines)
 
 
 def _check(wish: Wish) -> None:
@@ -140,10 +150,10 @@ def _check(wish: Wish) -> None:
 # ---- rows and tasks
 
 
-def _feed(spec: FeedSpec, processor: str, params: dict[str, Any]) -> Feed:
-    values = {name: value for name, value in asdict(spec).items() if name != "name"}
-    row = Processor.objects.get(name=processor)
-    feed, _ = Feed.objects.update_or_create(name=spec.name, defaults={**values, "processor": row, "params": params})
+def _feed(source: Source) -> Feed:
+    values = {name: value for name, value in asdict(source.spec).items() if name != "name"}
+    host = {"processor": Processor.objects.get(name=source.processor), "params": source.params}
+    feed, _ = Feed.objects.update_or_create(name=source.spec.name, defaults={**values, **host})
     return feed
 
 

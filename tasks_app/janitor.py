@@ -10,6 +10,7 @@ import redis
 import structlog
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connections
+from django.db.models import Q
 from django.utils import timezone
 
 from tasks_app import jobs, lifecycle, orphans, results, schedules, services, tidying
@@ -25,6 +26,12 @@ SILENT_ROUNDS = 6  # without a worker's sign of life: it is dead, and its tasks 
 GRACE_ROUNDS = 5  # more, after Redis was away: workers need a moment to find it again
 LOST_ROUNDS = 6  # without a message for a task that waits
 ORPHAN_ROUNDS = 4  # between two looks at the processes of this machine
+SCHEDULE_ROUNDS = 2
+WATCHED = (  # one question per round: what waits for a worker, what is said to live, what was lost
+    Q(status=Status.INITIAL, queued_at__isnull=False)
+    | Q(status__in=LIVE)
+    | Q(status=Status.TERMINATED, ending__in=[Ending.LOST, Ending.SHUTDOWN], on_loss="resume")
+)
 # A task that takes its worker down with it must not do so for ever.
 RESUMES_WITHIN = timedelta(minutes=10)
 # Restarting the platform often is no fault of a task.
@@ -51,24 +58,23 @@ class Janitor:
             self._forget()
             return
         self._grace = max(0, self._grace - 1)
-        self._send_again(queued)
-        buried = self._bury(signs)
+        tasks = list(Task.objects.filter(WATCHED))
+        self._send_again([task for task in tasks if task.status == Status.INITIAL], queued)
+        buried = self._bury([task for task in tasks if task.status in LIVE], signs)
         if buried or self.rounds % ORPHAN_ROUNDS == 0:
             orphans.sweep()
-        self._resume(now)
-        schedules.run_due(now)
+        self._resume([task for task in tasks if task.status == Status.TERMINATED], now)
+        if self.rounds % SCHEDULE_ROUNDS == 0:
+            schedules.run_due(now)
 
     def _forget(self) -> None:
         """Judge nobody by what was seen before Redis went away."""
         self._signs, self._silent, self._unsent = {}, Counter(), Counter()
         self._grace = GRACE_ROUNDS
 
-    def _send_again(self, queued: set[tuple[int, int]]) -> None:
+    def _send_again(self, tasks: list[Task], queued: set[tuple[int, int]]) -> None:
         """Send what waits for a worker while no message waits for one: never taken by the broker, or lost there."""
-        waiting = {
-            (task.pk, task.attempt): task
-            for task in Task.objects.filter(status=Status.INITIAL, queued_at__isnull=False)
-        }
+        waiting = {(task.pk, task.attempt): task for task in tasks}
         self._unsent = Counter({each: self._unsent[each] + 1 for each in waiting.keys() - queued})
         for each, rounds in self._unsent.items():
             if rounds >= LOST_ROUNDS:
@@ -88,11 +94,11 @@ class Janitor:
             self._signs[worker] = signs.get(worker)
         return {worker for worker, rounds in self._silent.items() if rounds >= SILENT_ROUNDS}
 
-    def _bury(self, signs: dict[str, str]) -> bool:
+    def _bury(self, tasks: list[Task], signs: dict[str, str]) -> bool:
         """Terminate what is said to live but whose worker shows no sign of life; say whether a worker was dead."""
-        live = {task.pk: (task, task.owner.partition(":")[0]) for task in Task.objects.filter(status__in=LIVE)}
-        dead = self._dead({worker for _, worker in live.values()}, signs)
-        for task, worker in live.values():
+        live = [(task, task.owner.partition(":")[0]) for task in tasks]
+        dead = self._dead({worker for _, worker in live}, signs)
+        for task, worker in live:
             if worker in dead:
                 self._terminate(task)
         for worker in dead:
@@ -106,11 +112,8 @@ class Janitor:
         except TransitionConflict:
             log.info("it has moved on", task_id=task.pk)
 
-    def _resume(self, now: datetime) -> None:
+    def _resume(self, lost: list[Task], now: datetime) -> None:
         """Go on with what ended through no fault of its own."""
-        lost = Task.objects.filter(
-            status=Status.TERMINATED, ending__in=[Ending.LOST, Ending.SHUTDOWN], on_loss="resume"
-        )
         for task in lost:
             lately = (now - RESUMES_WITHIN, now)
             resumed = TaskEvent.objects.filter(task=task, actor="janitor", after=Status.INITIAL, at__range=lately)

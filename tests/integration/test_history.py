@@ -88,10 +88,9 @@ def stores_more(platform: Platform, history: History, feed: str, more: int = 5) 
     wait_for(f"{wanted} snapshots stored", lambda: count() >= wanted, 60)
 
 
-def ends_stored(platform: Platform, history: History, name: str, feed: int | None, task: int) -> list[Kept]:
+def ends_stored(platform: Platform, history: History, name: str, feed: int, task: int) -> list[Kept]:
     """Stop the feed, wait until its last snapshot is stored, stop the task; return what is on the bus."""
-    if feed is not None:
-        stop(platform, feed)
+    stop(platform, feed)
     snapshots = on_the_bus(platform, name)
     last = snapshots[-1].header.time
     # It began with the oldest snapshot on the bus: on a busy machine it may be minutes behind.
@@ -110,10 +109,7 @@ def test_no_row_is_lost_or_doubled_when_the_task_is_killed_and_redis_restarts(st
     time.sleep(1.0)
     platform.start_redis()
     stores_more(platform, history, "kept")
-    stop(platform, feed)
-    platform.runner(task).send_signal(signal.SIGKILL)
-    platform.reaches(task, "Running", attempt=3)
-    snapshots = ends_stored(platform, history, "kept", None, task)
+    snapshots = ends_stored(platform, history, "kept", feed, task)
     holds_everything(history, "kept", snapshots)
     holds_everything(history, f"kept{RAW}", ticks_on_the_bus(platform, "kept"))
 

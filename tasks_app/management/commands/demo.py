@@ -28,7 +28,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            for line in demo.start(demo.Wish.of(options)):
+            for line in demo.start(demo.source(demo.Wish.of(options))):
                 self.stdout.write(line)
         except demo.Unusable as error:
             raise CommandError(str(error)) from error

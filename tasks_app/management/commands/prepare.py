@@ -39,13 +39,14 @@ class Command(BaseCommand):
 
 def prepare(request: dict[str, Any]) -> dict[str, Any]:
     """Return the admin, a password if one was made, else a session, and the tasks that a prediction will come from."""
+    source = demo.source(demo.Wish.of(request))  # refused before anything slow
     if not request.get("unchanged"):
         call_command("migrate", verbosity=0, interactive=False)
         registry.reload()
     name, password = ensure_admin()
     if request.get("workers_are_gone"):
         bury()
-    said = demo.start(demo.Wish.of(request))
+    said = demo.start(source)
     tasks = demo.expected_to_run()
     return {
         "admin": name,

@@ -37,46 +37,46 @@ def ended(task: Task, to: Status, ending: Ending) -> None:
 
 
 def test_starts_a_feed_and_a_model_once() -> None:
-    demo.start(demo.Wish())
-    said = demo.start(demo.Wish())
+    demo.start(demo.source(demo.Wish()))
+    said = demo.start(demo.source(demo.Wish()))
     assert [task.processor.name for task in Task.objects.order_by("id")] == ["replay", "cluster_regression"]
     assert all(line.endswith("goes on") for line in said)
     assert [task.processor.name for task in demo.expected_to_run()] == ["cluster_regression"]
 
 
 def test_starts_nothing_when_not_wanted() -> None:
-    assert demo.start(demo.Wish(no_demo=True)) == []
+    assert demo.start(demo.source(demo.Wish(no_demo=True))) == []
     assert not Task.objects.exists() and not Feed.objects.exists()
 
 
 def test_leaves_what_a_user_stopped() -> None:
-    demo.start(demo.Wish())
+    demo.start(demo.source(demo.Wish()))
     for task in Task.objects.all():
         services.stop(task)
-    demo.start(demo.Wish())
+    demo.start(demo.source(demo.Wish()))
     assert {task.status for task in Task.objects.all()} == {Status.STOPPED}
     assert demo.expected_to_run() == []
 
 
 def test_leaves_what_was_interrupted_to_the_janitor() -> None:
-    demo.start(demo.Wish())
+    demo.start(demo.source(demo.Wish()))
     for task in Task.objects.all():
         ended(task, Status.TERMINATED, Ending.SHUTDOWN)
-    demo.start(demo.Wish())
+    demo.start(demo.source(demo.Wish()))
     assert {task.attempt for task in Task.objects.all()} == {1}
     assert len(demo.expected_to_run()) == 1
 
 
 def test_tries_again_what_failed() -> None:
-    demo.start(demo.Wish())
+    demo.start(demo.source(demo.Wish()))
     ended(Task.objects.get(kind="stream"), Status.TERMINATED, Ending.FAILED)
-    assert "tried again" in demo.start(demo.Wish())[1]
+    assert "tried again" in demo.start(demo.source(demo.Wish()))[1]
     assert Task.objects.get(kind="stream").attempt == 2
 
 
 def test_infers_what_is_not_given_and_says_so() -> None:
     path = str(SAMPLES / "ashare_3s_30_20211201.parquet")
-    said = demo.start(demo.Wish(replay=path, interval=6))
+    said = demo.start(demo.source(demo.Wish(replay=path, interval=6)))
     feed = Feed.objects.get()
     assert (feed.zone, feed.calendar, feed.interval_ms, feed.volume_unit) == (
         "Asia/Shanghai",
@@ -90,11 +90,11 @@ def test_infers_what_is_not_given_and_says_so() -> None:
 @pytest.mark.parametrize("wish", [{"zone": "Mars/Olympus"}, {"calendar": "XNONE"}])
 def test_refuses_a_zone_or_calendar_that_does_not_exist(wish: dict[str, str]) -> None:
     with pytest.raises(demo.Unusable, match="give"):
-        demo.start(demo.Wish(replay=str(SAMPLES / "ashare_3s_30_20211201.parquet"), **wish))
+        demo.start(demo.source(demo.Wish(replay=str(SAMPLES / "ashare_3s_30_20211201.parquet"), **wish)))
 
 
 def test_simulates_a_market_that_says_so() -> None:
-    demo.start(demo.Wish(simulate=50, every=0.5))
+    demo.start(demo.source(demo.Wish(simulate=50, every=0.5)))
     feed = Feed.objects.get()
     assert (feed.name, feed.simulated, feed.interval_ms) == ("simulated-50-every-0_5s", True, 500)
     assert Task.objects.get(kind="feed").params["codes"] == 50

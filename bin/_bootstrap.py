@@ -133,7 +133,8 @@ def _requirements(steps: Steps, install: list[str], name: str) -> None:
         [ROOT / name], os.readlink(VENV / "bin" / "python3") if (VENV / "bin" / "python3").is_symlink() else ""
     )
     if not _fresh(stamp, wanted):
-        steps.run(f"Python packages of {name}", [*install, "-r", str(ROOT / name)], cwd=ROOT)
+        env = {**os.environ, "DIST_EXTRA_CONFIG": str(ROOT / "bin" / "wheels.cfg")}
+        steps.run(f"Python packages of {name}", [*install, "-r", str(ROOT / name)], cwd=ROOT, env=env)
         stamp.write_text(wanted)
 
 

@@ -13,7 +13,7 @@ from processors.bus import Bus, connect
 
 def main(argv: list[str]) -> None:
     options = parser("catchup", __doc__)
-    options.add_argument("--snapshots", type=int, default=60, help="how many wait on the bus")
+    options.add_argument("--snapshots", type=int, default=120, help="how many wait on the bus")
     measure(options.parse_args(argv), catchup)
 
 

@@ -82,7 +82,7 @@ def start(memory_mb: int, more: Sequence[str] = (), *, mllib: bool = False) -> J
 
     With MLlib on its class path a session costs twice the processor time (docs/decisions/0001).
     """
-    choose_python(local=True)
+    choose_python()
     told = Path(tempfile.mkdtemp(prefix="jvm-", dir=scratch.on_disk())) / "connection"
     environment = {
         **{name: value for name, value in os.environ.items() if name not in COMPUTING},
@@ -171,15 +171,17 @@ def java() -> str:
     return f"{home}/bin/java" if home else "java"
 
 
-def choose_python(*, local: bool) -> None:
-    """Let Spark's Python processes be this interpreter and import the project's own modules.
+def choose_python() -> None:
+    """Let Spark's Python processes be this interpreter and import the project's own modules, and pyspark as
+    installed (processors/jvm/bin/python): out of Spark's zip a process takes 2 s and more to start, much more on a busy
+    machine, and after 10 s Spark takes it for dead.
 
     The JVM takes the driver's Python for one thing only: to look among the installed packages for data sources, two
     seconds for nothing. Where there is no such program it does not look.
     """
     os.environ["PLATFORM_PYTHON"] = sys.executable
     os.environ["PYSPARK_DRIVER_PYTHON"] = "no-packaged-data-sources"
-    os.environ["PYSPARK_PYTHON"] = str(ROOT / "processors" / "jvm" / "bin" / "python") if local else sys.executable
+    os.environ["PYSPARK_PYTHON"] = str(ROOT / "processors" / "jvm" / "bin" / "python")
     given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     path = os.pathsep.join([str(ROOT), *(path for path in given if path != str(ROOT))])
     os.environ["PYTHONPATH"] = os.environ["PLATFORM_PYTHONPATH"] = path

@@ -89,12 +89,13 @@ def session(name: str, context: Context, jvm: gateway.Jvm | None = None) -> Spar
 
 def _ask_spark_to_launch(settings: dict[str, str], context: Context) -> None:
     """A cluster's driver is started by spark-submit, which knows what each kind of cluster needs."""
-    gateway.choose_python(local=False)
+    gateway.choose_python()
     settings["spark.driver.memory"] = f"{context.memory_mb}m"
     settings["spark.driver.extraJavaOptions"] = " ".join(
         [*gateway.SMALL_JVM, gateway.temporary_option(), *gateway.archive_option()]
     )
-    settings["spark.executorEnv.PYTHONPATH"] = os.environ["PYTHONPATH"]
+    for name in ("PYTHONPATH", "PLATFORM_PYTHON", "PLATFORM_PYTHONPATH"):
+        settings[f"spark.executorEnv.{name}"] = os.environ[name]
     for key in ("spark.driver.bindAddress", "spark.driver.host"):
         settings.pop(key)  # executors on other machines call back: let Spark find the address
 

@@ -31,6 +31,7 @@ BLOCK_MS = 250
 SNAPSHOT_ITEMS = 600
 STOCK_ROWS = 500
 _SLOT = 8
+_LOOK_BACK_S = 10  # the first client was told of the tasks before the reader's first look: nothing may fall in between
 
 
 def encode(message: dict[str, Any]) -> str:
@@ -147,7 +148,8 @@ class Hub:
     async def follow_tasks(self, client: Client) -> None:
         client.topics.add("tasks")
         tasks = await sync_to_async(_all_tasks)()
-        self._tasks |= {task["id"]: task for task in tasks}
+        # What the reader was told meanwhile is newer than what was read here.
+        tasks = [self._tasks.setdefault(task["id"], task) for task in tasks]
         client.put_snapshot("tasks", encode({"type": "snapshot", "topic": "tasks", "tasks": tasks}))
 
     async def follow_results(self, client: Client, task: int, after: str | None) -> None:
@@ -184,14 +186,13 @@ class Hub:
                     log.exception("a message could not be passed on")
         finally:
             self._positions.clear()
+            self._tasks.clear()
             await connection.aclose()
 
     async def _read(self, connection: redis.asyncio.Redis) -> None:
-        self._positions.setdefault("events", "$")
-        for stream, position in self._positions.items():
-            if position == "$":  # fix it, so that nothing falls between two reads
-                newest = await connection.xrevrange(stream, count=1)
-                self._positions[stream] = newest[0][0].decode() if newest else "0-0"
+        if "events" not in self._positions:
+            seconds, _ = await connection.time()
+            self._positions["events"] = f"{(seconds - _LOOK_BACK_S) * 1000}-0"
         self._drop_unfollowed()
         answer = await connection.xread(dict(self._positions), block=BLOCK_MS, count=200)
         for stream, entries in answer:

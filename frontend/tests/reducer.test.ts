@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import type { Item, ServerMessage } from '@/live/messages'
-import { dismissNotice, EMPTY, isAfter, type LiveState, reduce, without } from '@/live/reducer'
+import type { Item, ServerMessage, Task } from '@/live/messages'
+import { dismissNotice, EMPTY, isAfter, type LiveState, reduce, without, withTask } from '@/live/reducer'
 import { POINTS } from '@/live/series'
 import { names, sample } from './samples'
 
@@ -136,4 +136,18 @@ it('compares ids by number, not by letter', () => {
   expect(isAfter('9-10', '9-9')).toBe(true)
   expect(isAfter('9', '9-0')).toBe(false)
   expect(isAfter('1-0', null)).toBe(true)
+})
+
+it('keeps what the websocket told when the answer to a request comes after it', () => {
+  const told = fold([sample('server_tasks_update')])
+  const [known] = Object.values(told.tasks) as [Task]
+  const at = (status: Task['status'], attempt = known.attempt, more: Partial<Task> = {}) =>
+    withTask(withTask(told, { ...known, status: 'Stopped' }), { ...known, status, attempt, ...more }).tasks[
+      known.id
+    ]
+  expect(at('Running')?.status).toBe('Stopped')
+  expect(at('Terminated', known.attempt - 1)?.status).toBe('Stopped')
+  expect(at('Initial', known.attempt + 1)?.status).toBe('Initial')
+  expect(at('Stopped', known.attempt, { reason: 'enough' })?.reason).toBe('enough')
+  expect(at('Initial', 1, { created_at: '2030-01-01T00:00:00Z' })?.status).toBe('Initial')
 })

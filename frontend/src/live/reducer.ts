@@ -165,7 +165,19 @@ export function reduce(state: LiveState, message: ServerMessage): Step {
   }
 }
 
+const WAY = ['Initial', 'Started', 'Running']
+
+/** Say whether a task has been told from an earlier moment of its life than what is known: an attempt never goes back. */
+function isOutdated(task: Task, known: Task): boolean {
+  if (task.created_at !== known.created_at) return false
+  const stage = ({ status }: Task) => (WAY.includes(status) ? WAY.indexOf(status) : WAY.length)
+  return task.attempt < known.attempt || (task.attempt === known.attempt && stage(task) < stage(known))
+}
+
+/** An answer to a request may come after what the websocket has told since: what is known then stays. */
 export function withTask(state: LiveState, task: Task): LiveState {
+  const known = state.tasks[task.id]
+  if (known && isOutdated(task, known)) return state
   return { ...state, tasks: { ...state.tasks, [task.id]: task } }
 }
 

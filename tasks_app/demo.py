@@ -13,20 +13,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.db.models import Q
 
 from processors.contract import FeedSpec
 from tasks_app import services
-from tasks_app.models import Feed, Processor, Task
-from tasks_app.states import LIVE, Ending, Status
+from tasks_app.models import EXPECTED_TO_GO_ON, Feed, Processor, Task
+from tasks_app.states import Ending
 
 MODEL = "cluster_regression"
-RESUMABLE = Q(status__in=LIVE) | Q(status=Status.INITIAL, queued_at__isnull=False) | Q(
-    status=Status.TERMINATED,
-    ending__in=[Ending.LOST, Ending.SHUTDOWN],
-    on_loss="resume",
-    stop_requested_at=None,
-)  # fmt: skip
 DEFAULT_EVERY_S = 5.0
 
 
@@ -77,8 +70,8 @@ def start(source: Source | None) -> list[str]:
 
 def expected_to_run() -> list[Task]:
     """Return the model tasks that run or will be gone on with, and whose feeds do, too."""
-    fed = Task.objects.filter(RESUMABLE, kind="feed").values("feed")
-    return list(Task.objects.filter(RESUMABLE, kind="stream", feed__in=fed).select_related("feed"))
+    fed = Task.objects.filter(EXPECTED_TO_GO_ON, kind="feed").values("feed")
+    return list(Task.objects.filter(EXPECTED_TO_GO_ON, kind="stream", feed__in=fed).select_related("feed"))
 
 
 # ---- where the ticks come from
@@ -160,7 +153,7 @@ def _feed(source: Source) -> Feed:
 def _ensure(processor: str, feed: Feed, params: dict[str, Any]) -> str:
     """Start a task of a processor on a feed if there never was one; return what was done."""
     there = Task.objects.filter(processor__name=processor, feed=feed)
-    going = there.filter(RESUMABLE).first()
+    going = there.filter(EXPECTED_TO_GO_ON).first()
     if going:
         return f"{going} on {feed.name} goes on"
     last = there.first()

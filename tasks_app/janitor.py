@@ -10,12 +10,11 @@ import redis
 import structlog
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connections
-from django.db.models import Q
 from django.utils import timezone
 
 from tasks_app import jobs, lifecycle, orphans, results, schedules, services, tidying
 from tasks_app.lifecycle import TransitionConflict
-from tasks_app.models import KIND_CHOICES, Task, TaskEvent
+from tasks_app.models import EXPECTED_TO_GO_ON, KIND_CHOICES, Task, TaskEvent
 from tasks_app.states import LIVE, Ending, Status
 
 log = structlog.get_logger()
@@ -27,11 +26,6 @@ GRACE_ROUNDS = 5  # more, after Redis was away: workers need a moment to find it
 LOST_ROUNDS = 6  # without a message for a task that waits
 ORPHAN_ROUNDS = 4  # between two looks at the processes of this machine
 SCHEDULE_ROUNDS = 2
-WATCHED = (  # one question per round: what waits for a worker, what is said to live, what was lost
-    Q(status=Status.INITIAL, queued_at__isnull=False)
-    | Q(status__in=LIVE)
-    | Q(status=Status.TERMINATED, ending__in=[Ending.LOST, Ending.SHUTDOWN], on_loss="resume")
-)
 # A task that takes its worker down with it must not do so for ever.
 RESUMES_WITHIN = timedelta(minutes=10)
 # Restarting the platform often is no fault of a task.
@@ -58,7 +52,7 @@ class Janitor:
             self._forget()
             return
         self._grace = max(0, self._grace - 1)
-        tasks = list(Task.objects.filter(WATCHED))
+        tasks = list(Task.objects.filter(EXPECTED_TO_GO_ON))
         self._send_again([task for task in tasks if task.status == Status.INITIAL], queued)
         buried = self._bury([task for task in tasks if task.status in LIVE], signs)
         if buried or self.rounds % ORPHAN_ROUNDS == 0:
@@ -117,8 +111,6 @@ class Janitor:
         for task in lost:
             lately = (now - RESUMES_WITHIN, now)
             resumed = TaskEvent.objects.filter(task=task, actor="janitor", after=Status.INITIAL, at__range=lately)
-            if task.stop_requested_at:
-                continue
             if resumed.exclude(reason__in=RESTARTED).count() >= settings.RESUME_LIMIT:
                 self._give_up(task)
                 continue

@@ -16,6 +16,17 @@ from tasks_app import times
 from tasks_app.states import ENDED, LIVE, Ending, Status
 
 STATUS_CHOICES = [(status.value, status.value) for status in Status]
+# Of tasks: what waits for a worker, what is said to live, and what was lost and nobody wanted to stop.
+EXPECTED_TO_GO_ON = (
+    Q(status=Status.INITIAL, queued_at__isnull=False)
+    | Q(status__in=LIVE)
+    | Q(
+        status=Status.TERMINATED,
+        ending__in=[Ending.LOST, Ending.SHUTDOWN],
+        on_loss="resume",
+        stop_requested_at__isnull=True,
+    )
+)
 KIND_CHOICES = [(kind, kind) for kind in ("feed", "stream", "batch")]
 
 

@@ -28,6 +28,8 @@ NEEDED_MB = 3_000
 
 def main() -> int:
     command, arguments = sys.argv[1], sys.argv[2:]
+    # Many container images set this. Each process would compile all it imports: Django's set-up takes 2.5 s, not 0.8.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     try:
         if command == "up":
             options.check(options.parse(arguments))  # refuse before anything slow

@@ -136,7 +136,7 @@ class Hub:
     def join(self, client: Client) -> None:
         self.clients.add(client)
         metrics.WEBSOCKET_CLIENTS.set(len(self.clients))
-        if self._runner is None or self._runner.done():
+        if self._runner is None:
             self._runner = asyncio.get_running_loop().create_task(self._run())
 
     def leave(self, client: Client) -> None:
@@ -185,6 +185,7 @@ class Hub:
                 except Exception:
                     log.exception("a message could not be passed on")
         finally:
+            self._runner = None  # who joins while this one closes its connection gets another reader
             self._positions.clear()
             self._tasks.clear()
             await connection.aclose()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import redis.asyncio
 from feed_support import Valkey
 
 from processors.bus import connect
@@ -52,3 +53,31 @@ async def test_a_change_between_the_first_clients_answer_and_the_readers_first_l
         [update] = map(json.loads, await client.take())
     assert update["task"] == task(7, "Stopped")
     hub.leave(client)
+
+
+async def test_who_joins_while_the_last_reader_closes_its_connection_is_told_too(
+    url: str, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.REDIS_URL = url
+    monkeypatch.setattr(live, "_one_task", lambda number: {number: task(number, "Stopped")})
+    closing, joined, close = asyncio.Event(), asyncio.Event(), redis.asyncio.Redis.aclose
+
+    async def slowly_close(connection: redis.asyncio.Redis) -> None:
+        closing.set()
+        await joined.wait()
+        await close(connection)
+
+    monkeypatch.setattr(redis.asyncio.Redis, "aclose", slowly_close)
+    hub, last, new = live.Hub(), live.Client("session"), live.Client("session")
+    new.topics.add("tasks")
+    async with asyncio.timeout(10):
+        hub.join(last)
+        hub.leave(last)
+        await closing.wait()
+        hub.join(new)
+        joined.set()
+        Results(connect(url)).announce(9)
+        told: set[int] = set()
+        while 9 not in told:
+            told |= {json.loads(text)["task"]["id"] for text in await new.take()}
+    hub.leave(new)

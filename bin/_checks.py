@@ -23,7 +23,9 @@ FRONTEND = ROOT / "frontend"
 CLOCKED = [f"tests/integration/test_{name}.py" for name in ("faults", "life", "up", "slots", "scheduled")]
 USED = [
     f"tests/integration/test_{name}.py"
-    for name in ("api", "browser", "doorways", "history", "history_api", "people", "registry", "uploads")
+    for name in (
+        "api", "browser", "doorways", "history", "history_api", "history_frame", "people", "registry", "uploads",
+    )  # fmt: skip
 ]
 LANES = {
     "tests of what people and programs use": USED,

@@ -119,7 +119,7 @@ class Platform:
             "web", sys.executable, "-m", "uvicorn", "platform_site.asgi:application", "--port", str(self.port),
             "--ws-per-message-deflate", "false", "--lifespan", "off", "--no-access-log",
         )  # fmt: skip
-        wait_for("web", self._web_answers, 30)
+        wait_for("web", self._web_answers)
 
     def start_worker(self) -> None:
         self._start(
@@ -174,6 +174,7 @@ class Platform:
             return False
 
     def _web_answers(self) -> bool:
+        assert self.processes["web"].poll() is None, (self.state / "web.log").read_text()[-3000:]
         try:
             return httpx.get(f"{self.url}/api/session").status_code == 200
         except httpx.HTTPError:

@@ -88,9 +88,8 @@ def stores_more(platform: Platform, history: History, feed: str, more: int = 5) 
     wait_for(f"{wanted} snapshots stored", lambda: count() >= wanted, 60)
 
 
-def ends_stored(platform: Platform, history: History, name: str, feed: int, task: int) -> list[Kept]:
-    """Stop the feed, wait until its last snapshot is stored, stop the task; return what is on the bus."""
-    stop(platform, feed)
+def ends_stored(platform: Platform, history: History, name: str, task: int) -> list[Kept]:
+    """Wait until a feed's last snapshot is stored, the feed being stopped, stop the task; return what is on the bus."""
     snapshots = on_the_bus(platform, name)
     last = snapshots[-1].header.time
     # It began with the oldest snapshot on the bus: on a busy machine it may be minutes behind.
@@ -109,7 +108,10 @@ def test_no_row_is_lost_or_doubled_when_the_task_is_killed_and_redis_restarts(st
     time.sleep(1.0)
     platform.start_redis()
     stores_more(platform, history, "kept")
-    snapshots = ends_stored(platform, history, "kept", feed, task)
+    stop(platform, feed)
+    platform.runner(task).send_signal(signal.SIGKILL)
+    platform.reaches(task, "Running", attempt=3)
+    snapshots = ends_stored(platform, history, "kept", task)
     holds_everything(history, "kept", snapshots)
     holds_everything(history, f"kept{RAW}", ticks_on_the_bus(platform, "kept"))
 
@@ -131,7 +133,8 @@ def test_mongodb_has_each_row_once_although_the_task_was_killed_and_the_server_s
             server.process.resume()
         wait_for("taken again", lambda: progress(platform, task).get("not_taken") == "", 60)
         stores_more(platform, history, "kept")
-        snapshots = ends_stored(platform, history, "kept", feed, task)
+        stop(platform, feed)
+        snapshots = ends_stored(platform, history, "kept", task)
         assert progress(platform, task)["missed"] == 0 and platform.task(task)["attempt"] == 2
         holds_everything(history, "kept", snapshots)
         holds_everything(history, f"kept{RAW}", ticks_on_the_bus(platform, "kept"))

@@ -89,10 +89,10 @@ def stops_and_is_gone(platform: Platform, task: int) -> None:
 def test_the_same_recording_gives_the_same_numbers_at_any_pace_killed_or_not_on_one_machine_or_on_a_cluster(
     own_platform: Platform, tmp_path: Path
 ) -> None:
-    platform, path = own_platform, recording(tmp_path / "recording.parquet", minutes=3)
+    platform, path = own_platform, recording(tmp_path / "recording.parquet", minutes=4)
     fast = replayed(platform, "fast", path, pace=0.0)
-    assert len(fast) > 50
-    assert replayed(platform, "paced", path, pace=60.0, kill_at=25) == fast
+    assert len(fast) > 70
+    assert replayed(platform, "paced", path, pace=60.0, kill_at=30) == fast
     with spark_cluster.running(tmp_path) as master:
         platform.kill("worker")
         platform.env["SPARK_MASTER"] = master
@@ -128,18 +128,19 @@ def test_a_life_on_postgresql(postgres: str, tmp_path: Path) -> None:
         item = platform.predicts(task, above=5)
         with psycopg.connect(url) as other:
             other.execute("LOCK TABLE tasks_app_task IN ACCESS EXCLUSIVE MODE")
-            platform.runner(feed).send_signal(signal.SIGKILL)
+            for each in (task, feed):
+                platform.runner(each).send_signal(signal.SIGKILL)
             time.sleep(10)  # the lock itself
-        platform.reaches(feed, "Running", attempt=2)
+        for each in (task, feed):
+            platform.reaches(each, "Running", attempt=2)
         platform.predicts(task, above=item.numbers["index"] + 8)
         seen = numbers(platform, task)
         assert sorted(seen) == list(range(min(seen), max(seen) + 1))
-        assert platform.task(task)["attempt"] == 1, "the lock was no fault of the model's"
-        told = [(event["attempt"], event["to"]) for event in platform.events(feed) if event["kind"] == "move"]
-        assert told == [
-            (1, "Started"), (1, "Running"), (1, "Terminated"), (2, "Initial"), (2, "Started"), (2, "Running"),
-        ]  # fmt: skip
         for each in (task, feed):
+            told = [(event["attempt"], event["to"]) for event in platform.events(each) if event["kind"] == "move"]
+            assert told == [
+                (1, "Started"), (1, "Running"), (1, "Terminated"), (2, "Initial"), (2, "Started"), (2, "Running"),
+            ]  # fmt: skip
             platform.ask(each, "stop")
             platform.reaches(each, "Stopped", 5)
         assert not (tmp_path / "platform.sqlite3").exists()

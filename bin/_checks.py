@@ -24,8 +24,16 @@ CLOCKED = [f"tests/integration/test_{name}.py" for name in ("faults", "life", "u
 USED = [
     f"tests/integration/test_{name}.py"
     for name in (
-        "api", "browser", "doorways", "history", "history_api", "history_frame", "people", "registry", "uploads",
-    )  # fmt: skip
+        "api",
+        "browser",
+        "doorways",
+        "history",
+        "history_api",
+        "history_frame",
+        "people",
+        "registry",
+        "uploads",
+    )
 ]
 LANES = {
     "tests of what people and programs use": USED,

@@ -22,14 +22,15 @@ from processors.feeds.tally import SourceError, Tally
 BATCH_ROWS = 65_536
 SORTED_BYTES = 512 * 2**20  # a file whose stocks come one after the other is sorted in memory up to this size
 _READ = pa.csv.ReadOptions(block_size=4 * 2**20, encoding="latin-1")  # never fails on a stray byte
-_UNREADABLE = (pa.ArrowException, OSError, zipfile.BadZipFile, zlib.error, EOFError)
+_UNREADABLE = (pa.ArrowException, OSError, zipfile.BadZipFile, zlib.error, EOFError, UnicodeError, csv.Error)
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 Open = Callable[[], pa.NativeFile]
 
 
 def read_ticks(
     path: Path, zone: str, tally: Tally | None = None, mapping: Mapping[str, str] | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the file's batches: in file order, or, where it lists one stock after the other, sorted by time.
+    """Yield the file's batches: in file order, or sorted where it goes back in time or lists one stock after the other.
 
     Columns are named by our fields; ``mapping`` (field → column of the file) says where they are, else they are found
     under their usual names. Lines with a wrong number of fields are counted in ``tally`` (``broken_line``) and left
@@ -156,12 +157,14 @@ def _compression(path: Path) -> str | None:
 
 
 def _after_mark(open_part: Open) -> pa.NativeFile:
-    """Open a text behind its byte order mark, which is no part of the first column's name."""
+    """Open a text behind its byte order mark, which is no part of the first column's name; UTF-16 becomes UTF-8."""
     stream = open_part()
-    if stream.read(3) != b"\xef\xbb\xbf":
-        stream.close()
-        stream = open_part()
-    return stream
+    mark = stream.read(3)
+    if mark == b"\xef\xbb\xbf":
+        return stream
+    stream.close()
+    stream = open_part()
+    return pa.transcoding_input_stream(stream, "utf-16", "utf-8") if mark[:2] in _UTF_16 else stream
 
 
 def _header(open_part: Open, path: Path) -> tuple[list[str], str]:
@@ -189,7 +192,7 @@ def spoken(name: str) -> str:
 
 
 def _ordered(batches: Iterator[pa.RecordBatch], path: Path, zone: str) -> Iterator[pa.RecordBatch]:
-    """Hold a file back while it may be one stock after the other and small enough to be sorted."""
+    """Hold a file back while it is small enough to be sorted, and sort it where it is not in order of time."""
     held: list[pa.RecordBatch] = []
     size = 0
     for batch in batches:
@@ -201,11 +204,11 @@ def _ordered(batches: Iterator[pa.RecordBatch], path: Path, zone: str) -> Iterat
             return
     if not held:
         raise SourceError(f"{path} has a header and no rows; expected at least one")
-    table = pa.Table.from_batches(held)
+    table, source = pa.Table.from_batches(held), str(path)
     del held
-    yield from (sort_by_time(table, str(path), zone) if is_stock_by_stock(table, str(path)) else table).to_batches(
-        BATCH_ROWS
-    )
+    if is_stock_by_stock(table, source) or is_newest_first(table, source, zone):
+        table = sort_by_time(table, source, zone)
+    yield from table.to_batches(BATCH_ROWS)
 
 
 def is_stock_by_stock(table: pa.Table, source: str) -> bool:
@@ -218,7 +221,18 @@ def is_stock_by_stock(table: pa.Table, source: str) -> bool:
     return bool(len(np.unique(numbers)) > 1 and stretches * 3 < len(numbers))
 
 
+def is_newest_first(table: pa.Table, source: str, zone: str) -> bool:
+    """True if the file goes back in time, by a thousand of its rows."""
+    looked_at = np.linspace(0, table.num_rows - 1, min(table.num_rows, 1_000)).astype(np.int64)
+    time = _times(table.take(pa.array(looked_at)), source, zone)
+    steps = np.diff(time[time != parse.NO_TIME])
+    return bool(np.count_nonzero(steps < 0) > np.count_nonzero(steps > 0))
+
+
 def sort_by_time(table: pa.Table, source: str, zone: str) -> pa.Table:
     """Return the table in order of time; equal times stay in the order they came."""
-    time = parse.times(parse.flat(table.column(find_fields(table.column_names, source)["time"])), zone)
-    return table.take(pa.array(np.argsort(time, kind="stable")))
+    return table.take(pa.array(np.argsort(_times(table, source, zone), kind="stable")))
+
+
+def _times(table: pa.Table, source: str, zone: str) -> np.ndarray:
+    return parse.times(parse.flat(table.column(find_fields(table.column_names, source)["time"])), zone)

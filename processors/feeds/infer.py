@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from processors.contract import Columns, FeedSpec
 from processors.feeds.codebook import Codebook
-from processors.feeds.fields import find_fields
+from processors.feeds.fields import EXPECTED, find_fields
 from processors.feeds.files import first_rows
 from processors.feeds.intervals import by_code
 from processors.feeds.tally import SourceError, Tally
@@ -56,7 +56,10 @@ def infer(path: str | Path, *, mapping: Mapping[str, str] | None = None, **given
     spec = FeedSpec(**{**fields, "volume_unit": "shares"})
     ticks = by_code_and_time(Validator(spec, codebook, tally, str(path))(rows))
     if not len(ticks["code"]):
-        raise SourceError(f"{path} has no valid row among its first {rows.num_rows}; rejected: {dict(tally.rejected)}")
+        raise SourceError(
+            f"{path} has no valid row among its first {rows.num_rows}; expected {EXPECTED}, with times such as "
+            f"2021-12-01 09:30:03. Rejected: {tally.reasons()}"
+        )
     for guess in (_interval, _volume_mode, _volume_unit, _type_meaning):
         said += guess(ticks, rows, fields)
     return fields, said

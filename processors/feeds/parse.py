@@ -8,6 +8,11 @@ import pyarrow.compute as pc
 
 NO_TIME = np.iinfo(np.int64).min
 _ZONED = r"([Zz]|[+-]\d\d:?\d\d)$"
+_SECONDS, _FINER = r"^\d{9,10}(\.\d+)?$", r"^(\d{12,13}|\d{15,16}|[1-8]?\d{18})$"  # since 1970
+_COMPACT = (  # 20211201093003, and with milliseconds
+    (r"^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)$", r"\1-\2-\3 \4:\5:\6"),
+    (r"^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d{3})$", r"\1-\2-\3 \4:\5:\6.\7"),
+)
 _TYPES = {"": 0, "0": 0, "N": 0, "1": 1, "+1": 1, "B": 1, "-1": -1, "S": -1}
 
 
@@ -58,10 +63,11 @@ def trade_types(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
 def times(column: pa.Array, zone: str) -> np.ndarray:
     """Return int64 ms UTC, ``NO_TIME`` where there is none.
 
-    A time without a zone is local to ``zone`` (the earlier one where the clock is put back); integers are ms UTC.
+    A time without a zone is local to ``zone`` (the earlier one where the clock is put back); numbers are Unix times in
+    s, ms, µs or ns.
     """
-    if pa.types.is_integer(column.type):
-        return column.cast(pa.int64()).fill_null(NO_TIME).to_numpy(zero_copy_only=False)
+    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+        return _since_1970(column)
     if pa.types.is_date(column.type):
         column = column.cast(pa.timestamp("ms"))
     if pa.types.is_timestamp(column.type):
@@ -75,6 +81,18 @@ def times(column: pa.Array, zone: str) -> np.ndarray:
         return _mixed_times(column, zone)
 
 
+def _since_1970(column: pa.Array) -> np.ndarray:
+    """Tell the unit by the size: what is taken as milliseconds lies between 1973 and 5138."""
+    column = column.cast(pa.float64() if pa.types.is_floating(column.type) else pa.int64())
+    there = pc.fill_null(pc.is_finite(column), False).to_numpy(zero_copy_only=False)
+    values = column.filter(pa.array(there)).to_numpy(zero_copy_only=False)
+    units = [values < 0, values < 1e11, values < 1e14, values < 1e17]
+    ms = np.select(units, [NO_TIME, values * 1000, values, values // 1000], values // 1_000_000)
+    out = np.full(len(column), NO_TIME)
+    out[there] = np.rint(ms)
+    return out
+
+
 def _instants(column: pa.Array, zone: str) -> np.ndarray:
     if column.type.tz is None:
         column = pc.assume_timezone(column, zone, ambiguous="earliest", nonexistent="earliest")
@@ -84,15 +102,23 @@ def _instants(column: pa.Array, zone: str) -> np.ndarray:
 
 
 def _mixed_times(column: pa.Array, zone: str) -> np.ndarray:
-    """Read texts one by one (in C) where some are broken or carry a zone of their own."""
+    """Read texts one by one (in C) where some are broken, numbers, or carry a zone of their own."""
     import pandas as pd
 
-    zoned = pc.fill_null(pc.match_substring_regex(column, _ZONED), False).to_numpy(zero_copy_only=False)
+    for pattern, spelled in _COMPACT:
+        column = pc.replace_substring_regex(column, pattern, spelled)
+    zoned, seconds, finer = (_matches(column, pattern) for pattern in (_ZONED, _SECONDS, _FINER))
     out = np.full(len(column), NO_TIME)
-    for mask, utc in ((zoned, True), (~zoned, False)):
+    for mask, kind in ((seconds, pa.float64()), (finer, pa.int64())):
+        out[mask] = _since_1970(column.filter(pa.array(mask)).cast(kind))
+    for mask, utc in ((zoned, True), (~(zoned | seconds | finer), False)):
         texts = column.filter(pa.array(mask)).to_pandas()
         read = pd.Series(pd.to_datetime(texts, errors="coerce", format="ISO8601", utc=utc))
         out[mask] = _instants(
             pa.Array.from_pandas(read.astype("datetime64[ms, UTC]" if utc else "datetime64[ms]")), zone
         )
     return out
+
+
+def _matches(column: pa.Array, pattern: str) -> np.ndarray:
+    return pc.fill_null(pc.match_substring_regex(column, pattern), False).to_numpy(zero_copy_only=False)

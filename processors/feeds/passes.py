@@ -144,7 +144,5 @@ class Pass:
 
 
 def _nothing_valid(name: str, tally: Tally, before: int) -> str:
-    reasons = ", ".join(f"{count} {reason}" for reason, count in tally.rejected.most_common())
-    return (
-        f"{name} has no valid row (of {tally.received - before}); expected at least one. Rejected: {reasons or 'none'}"
-    )
+    read = tally.received - before
+    return f"{name} has no valid row (of {read}); expected at least one. Rejected: {tally.reasons()}"

@@ -32,6 +32,11 @@ class Tally:
         """Count rows that are kept, but not as they came."""
         self._count(self.noted, reason, rows, describe)
 
+    def reasons(self) -> str:
+        """Say what was rejected and why, the most frequent first, each with a sample."""
+        found = self.rejected.most_common()
+        return "; ".join(f"{count} {reason}, such as {self.samples[reason][0]}" for reason, count in found) or "none"
+
     def _count(self, counter: Counter[str], reason: str, rows: np.ndarray, describe: Callable[[int], Any]) -> None:
         if not len(rows):
             return

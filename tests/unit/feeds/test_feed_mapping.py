@@ -26,7 +26,7 @@ def read(path: Path, mapping: dict[str, str] | None = None) -> pa.Table:
     return pa.Table.from_batches(list(read_ticks(path, "Asia/Shanghai", mapping=mapping)))
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030", "utf-16"])
 def test_a_chinese_header_is_understood_in_each_encoding(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(f"{CHINESE}\n{ROW}\n".encode(encoding))
@@ -87,6 +87,8 @@ def test_a_suggestion_uses_each_column_once_and_says_nothing_of_what_it_does_not
         ("a.parquet", b"PAR1 but no more", "cannot be read as Parquet"),
         ("a.csv", b"", "is empty"),
         ("a.csv", b"\n\n", "begins with an empty line"),
+        ("a.csv", b"\x00\r\x01,\rno text at all", "cannot be read as CSV"),
+        ("a.csv", "time".encode("utf-16") + b"\x00", "cannot be read as CSV"),
     ],
 )
 def test_a_file_that_is_none_is_told_by_name(tmp_path: Path, name: str, data: bytes, said: str) -> None:
@@ -112,6 +114,14 @@ def test_a_zip_is_unpacked_in_bounded_pieces_and_broken_lines_are_counted(tmp_pa
         archive.writestr("a.csv", "\n".join([HEADER, *lines, "a,b"]))
     rows = sum(batch.num_rows for batch in read_ticks(path, "Asia/Shanghai", tally))
     assert rows == 100_000 and tally.rejected == {"broken_line": 1}
+
+
+def test_a_file_that_goes_back_in_time_is_read_from_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    lines = [tick(f"09:31:{second:02}", code) for second in range(40) for code in ("600000", "000001")]
+    path.write_text("\n".join([HEADER, *reversed(lines)]))
+    times = read(path).column("time").to_pylist()
+    assert times == sorted(times) and len(times) == 80
 
 
 def test_what_a_file_means_is_inferred_through_a_mapping(tmp_path: Path) -> None:

@@ -82,9 +82,16 @@ def test_a_code_stored_as_a_number_is_an_error_for_its_zeros_are_lost() -> None:
         "2021-12-01T01:31:00Z",
         "2021-11-30T20:31:00-05:00",
         " 2021-12-01 09:31:00 ",
+        "20211201093100",
+        "20211201093100000",
+        "1638322260",
+        "1638322260.000",
+        "1638322260000",
+        "1638322260000000",
+        "1638322260000000000",
     ],
 )
-def test_times_are_local_to_the_exchange_or_carry_a_zone(time: str) -> None:
+def test_times_are_local_to_the_exchange_carry_a_zone_or_count_from_1970(time: str) -> None:
     ingest = Ingest()
     ticks = ingest.validate(rows(tick("09:31:00"), f"{time},600000,10,,1,1,0"))
     assert ticks["time"].tolist() == [1638322260000] * 2
@@ -96,11 +103,21 @@ def test_times_are_local_to_the_exchange_or_carry_a_zone(time: str) -> None:
         pa.array(["2021-12-01 09:31:00"]).cast(pa.timestamp("s")),
         pa.array(["2021-12-01 01:31:00Z"]).cast(pa.timestamp("ns", "UTC")),
         pa.array([1638322260000]),
+        pa.array([1638322260]),
+        pa.array([1638322260000000000]),
+        pa.array([1638322260.0]),
     ],
 )
 def test_typed_times(times: pa.Array) -> None:
     ticks = Ingest().validate(rows(tick("09:31:00")).set_column(0, "time", times))
     assert ticks["time"].tolist() == [1638322260000]
+
+
+@pytest.mark.parametrize("times", [pa.array([None, -1, -(2**63)]), pa.array([None, np.nan, np.inf])])
+def test_a_number_that_is_no_time_is_none(times: pa.Array) -> None:
+    ingest = Ingest()
+    ingest.validate(rows(*[tick("09:31:00")] * 3).set_column(0, "time", times))
+    assert ingest.tally.rejected == {"bad_time": 3}
 
 
 def test_a_missing_type_is_0_and_letters_are_signs() -> None:

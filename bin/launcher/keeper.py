@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -22,6 +23,7 @@ STOP_LIMIT_S = 3.0
 LONGEST_PAUSE_S = 30.0
 STEADY_AFTER_S = 60.0  # a process that lived so long begins anew with short pauses
 LOG_BYTES, LOG_FILES = 10 * 2**20, 3
+_ROUTINE = re.compile(r"\S+ \S+ (DEBUG|INFO) ")  # how a line of LOGGING begins, in platform_site/settings.py
 
 
 class CouldNotStart(Exception):
@@ -40,7 +42,7 @@ class Program:
 
 
 class Keeper:
-    """Runs programs for one state directory. ``tell`` is given their output, line by line."""
+    """Runs programs for one state directory. Their output goes to log files, and what is not routine to ``tell``."""
 
     def __init__(self, state: Path, environment: dict[str, str], tell: Callable[[str], None]):
         self.state, self.environment, self.tell = state, environment, tell
@@ -104,7 +106,8 @@ class Keeper:
             text = line.decode(errors="replace").rstrip()
             log.info(text)
             program.last_lines.append(text)
-            self.tell(f"{program.name:<7} | {text}")
+            if not _ROUTINE.match(text):
+                self.tell(f"{program.name:<7} | {text}")
 
     def _log(self, name: str) -> logging.Logger:
         if name not in self._logs:

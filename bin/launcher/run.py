@@ -107,9 +107,8 @@ class Launcher:
         try:
             await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
             return await work if work.done() else 0
-        except (NoPrediction, CouldNotStart, Refused) as error:
+        except (CouldNotStart, Refused) as error:
             say(f"bin/up: {error}", error=True)
-            self._show_runner_logs()
             return 1
         finally:
             for task in (work, stop):
@@ -193,7 +192,7 @@ class Launcher:
         """Wait until a new prediction has come through the websocket; say so, or why none came."""
         watch, began = Watch(), time.monotonic()
         browser = await self._log_in(prepared)
-        say("· first prediction …")
+        say(f"· first prediction, with a snapshot every {prepared['interval_s']:g} s …")
         limit = PREDICTION_LIMIT_S + 4 * prepared["interval_s"]
         waiting = asyncio.create_task(browser.first_prediction(prepared["tasks"], since_ms=self.began_ms, watch=watch))
         try:
@@ -206,6 +205,8 @@ class Launcher:
             seen = waiting.result()
         except NoPrediction as error:
             say(f"✗ {error}. The page of the task has more.", error=True)
+            if self.options.smoke:  # whose state, with the logs, will be gone
+                self._show_runner_logs()
             return False
         finally:
             waiting.cancel()

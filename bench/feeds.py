@@ -26,6 +26,7 @@ from kafka_broker import Broker
 from bench.figures import Figure, tell
 from processors.bus import Bus, connect
 from processors.contract import FeedSpec
+from processors.environment import COMPUTING
 from processors.feeds.produce import LineServer
 from processors.feeds.uniform import Lines
 
@@ -93,7 +94,11 @@ def feed(valkey: Valkey, path: str, name: str, **params: Any) -> Iterator[psutil
     spec = FeedSpec(name, zone="UTC", calendar="24/7", interval_ms=INTERVAL_MS, max_bytes=2**28, grace_ms=300)
     order = {"class": path, "redis": valkey.url, "params": params, "spec": asdict(spec)}
     process = subprocess.Popen(
-        [sys.executable, "-c", _RUN], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [sys.executable, "-c", _RUN],
+        env={**os.environ, **COMPUTING},
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
     assert process.stdin
     process.stdin.write(json.dumps(order) + "\n")

@@ -35,6 +35,7 @@ class Wish:
     replay: str | None = None
     simulate: int | None = None
     every: float | None = None
+    columns: str | None = None
     zone: str | None = None
     calendar: str | None = None
     interval: float | None = None
@@ -106,6 +107,7 @@ def _simulated(codes: int, every_s: float) -> Source:
 
 def _recording(wish: Wish) -> Source:
     """Infer what the user did not give, and say what was inferred."""
+    from processors.feeds.fields import written
     from processors.feeds.infer import infer
     from processors.feeds.tally import SourceError
 
@@ -119,12 +121,35 @@ def _recording(wish: Wish) -> Source:
         "volume_mode": wish.volume_mode,
     }
     try:
-        fields, said = infer(path, **{name: value for name, value in given.items() if value is not None})
+        columns = written(wish.columns) if wish.columns else {}
+        fields, said = infer(
+            path, mapping=columns, **{name: value for name, value in given.items() if value is not None}
+        )
     except SourceError as error:
-        raise Unusable(f"{error}.") from error
+        raise Unusable(f"{error}.{_which_columns(path)}") from error
     fields = {**fields, "name": fields["name"][:64] or "replay", "title": f"{path.name} (replay)"[:100]}
     lines = tuple(f"{path.name}: {sentence}" for sentence in said)
-    return Source(FeedSpec(**fields), "replay", {"path": str(path), "pace": 1.0, "loop": True}, lines)
+    params = {"path": str(path), "pace": 1.0, "loop": True, **({"columns": columns} if columns else {})}
+    return Source(FeedSpec(**fields), "replay", params, lines)
+
+
+def _which_columns(path: Path) -> str:
+    """Say how to name the columns of a file whose names are not the usual ones, as far as they can be guessed."""
+    from processors.feeds.fields import REQUIRED, find_fields, suggest
+    from processors.feeds.files import column_names
+    from processors.feeds.tally import SourceError
+
+    try:
+        names = column_names(path)
+    except SourceError:
+        return ""
+    try:
+        find_fields(names, str(path))
+        return ""
+    except SourceError:
+        guess = suggest(names)
+    told = ",".join(f"{field}={guess.get(field, '…')}" for field in REQUIRED)
+    return f" Or say which column is which: --columns {told}."
 
 
 def _check(wish: Wish) -> None:

@@ -28,6 +28,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--every", metavar="SECONDS", type=float, help="interval of --simulate (default 5)")
     file = parser.add_argument_group("of --replay; what is not given is inferred from the file and printed")
     file.add_argument("--zone", help="IANA time zone of the file's times, such as Asia/Shanghai")
+    file.add_argument("--columns", metavar="FIELD=COLUMN,…", help="where the file's names are not the usual ones")
     file.add_argument("--calendar", help="exchange calendar, such as XSHG or XNYS, or 24/7")
     file.add_argument("--interval", metavar="SECONDS", type=float, help="seconds between two snapshots")
     file.add_argument("--volume-unit", choices=["shares", "lots"])
@@ -55,7 +56,7 @@ def check(options: argparse.Namespace) -> None:
     for name, value in (("--every", options.every), ("--interval", options.interval)):
         if value is not None and not 0.01 <= value <= 3600:
             raise Refused(f"{name} {value:g}: give seconds from 0.01 to 3600.")
-    file_options = ("zone", "calendar", "interval", "volume_unit", "volume_mode")
+    file_options = ("columns", "zone", "calendar", "interval", "volume_unit", "volume_mode")
     lonely = [name for name in file_options if getattr(options, name) is not None]
     if lonely and options.replay is None:
         raise Refused(f"--{lonely[0].replace('_', '-')} belongs to --replay FILE: give both.")

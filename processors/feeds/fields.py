@@ -72,6 +72,16 @@ def suggest(names: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def written(text: str) -> dict[str, str]:
+    """Return the mapping that ``price=close,volume=vol`` stands for; raise ``SourceError`` for another form."""
+    pairs = [[side.strip() for side in part.split("=", 1)] for part in text.split(",")]
+    if any(len(pair) != 2 or not all(pair) for pair in pairs):
+        raise SourceError(
+            f"columns {text!r}: expected field=column, separated by commas, such as price=close,volume=vol"
+        )
+    return {field: column for field, column in pairs}
+
+
 def _checked(mapping: Mapping[str, str], names: Sequence[str], source: str) -> dict[str, str]:
     unknown = sorted(set(mapping) - {*REQUIRED, *OPTIONAL})
     if unknown:

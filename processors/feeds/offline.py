@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,12 +16,15 @@ from processors.feeds.tally import Tally
 from processors.feeds.validate import Validator
 
 
-def snapshots(path: Path, spec: FeedSpec, tally: Tally) -> Iterator[tuple[Header, list[pa.RecordBatch]]]:
+def snapshots(
+    path: Path, spec: FeedSpec, tally: Tally, mapping: Mapping[str, str] | None = None
+) -> Iterator[tuple[Header, list[pa.RecordBatch]]]:
     """Yield each snapshot's header and slices, as a replay of the file would publish them.
 
-    ``seq`` is the index + 1; wall times are 0. Raises ``SourceError`` if the file cannot be used.
+    ``seq`` is the index + 1; wall times are 0; ``mapping`` is that of ``read_ticks``. Raises ``SourceError`` if the
+    file cannot be used.
     """
-    yield from assembled(read_ticks(path, spec.zone, tally), spec, tally, str(path))
+    yield from assembled(read_ticks(path, spec.zone, tally, mapping), spec, tally, str(path))
 
 
 def assembled(

@@ -35,11 +35,11 @@ class Replay(FeedProcessor):
     """Replays a file of ticks, at real pace, N times faster, or as fast as the readers follow.
 
     The file is read in its own order: up to two intervals of disorder are mended, what comes later than that is
-    counted as late and dropped, as it would have been live. A file that lists one stock after the other is sorted by
-    time first, if it fits into 512 MB of memory. Gaps in which nothing happens (lunch, night) are skipped, not
-    waited for. Pace changes when a snapshot goes out, never what is in it. On resume the file is read again from its
-    beginning without publishing, so that a resumed run goes on exactly as an undisturbed one; a different file
-    (by name and size) begins a new run.
+    counted as late and dropped, as it would have been live. A file that goes back in time, or lists one stock after
+    the other, is sorted first, if it fits into 512 MB of memory. Gaps in which nothing happens (lunch, night) are
+    skipped, not waited for. Pace changes when a snapshot goes out, never what is in it. On resume the file is read
+    again from its beginning without publishing, so that a resumed run goes on exactly as an undisturbed one; a
+    different file (by name and size) begins a new run.
     """
 
     title = "Replay of a file"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,9 +54,9 @@ def _append(history: History, feed: str, portion: list[Kept], rows: int, moved: 
     moved.rows += rows
 
 
-def of_file(path: Path, spec: FeedSpec, tally: Tally) -> Iterator[Kept]:
+def of_file(path: Path, spec: FeedSpec, tally: Tally, mapping: Mapping[str, str] | None = None) -> Iterator[Kept]:
     """Yield the snapshots that a replay of a file publishes. Raises ``SourceError`` if it cannot be used."""
-    for header, slices in offline.snapshots(path, spec, tally):
+    for header, slices in offline.snapshots(path, spec, tally, mapping):
         yield kept(header, [batch_columns(part) for part in slices])
 
 

@@ -168,6 +168,8 @@ def test_a_state_that_is_no_directory(tmp_path: Path) -> None:
     assert said.endswith("give another with --state.")
 
 
-@pytest.mark.parametrize("arguments", [("--every", "2"), ("--zone", "UTC"), ("--simulate", "1")])
+@pytest.mark.parametrize(
+    "arguments", [("--every", "2"), ("--zone", "UTC"), ("--columns", "price=p"), ("--simulate", "1")]
+)
 def test_options_that_do_not_fit(arguments: tuple[str, ...]) -> None:
     assert refused(*arguments).startswith(f"bin/up: {arguments[0]}")

@@ -20,6 +20,7 @@ class Command(BaseCommand):
         what.add_argument("--replay", metavar="FILE", type=lambda text: Path(text).expanduser().absolute())
         what.add_argument("--simulate", metavar="CODES", type=int)
         parser.add_argument("--every", metavar="SECONDS", type=float)
+        parser.add_argument("--columns", metavar="FIELD=COLUMN,…")
         parser.add_argument("--zone")
         parser.add_argument("--calendar")
         parser.add_argument("--interval", metavar="SECONDS", type=float)

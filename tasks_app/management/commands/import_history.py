@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from django.core.management.base import BaseCommand, CommandError
 
+from processors.feeds.fields import written
 from processors.feeds.files import is_parquet
 from processors.feeds.infer import infer
 from processors.feeds.tally import SourceError, Tally
@@ -35,6 +36,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("feed", help="its settings count; of one that is not known they are inferred, and said")
         parser.add_argument("files", nargs="+", type=Path, help="each in the order of time")
+        parser.add_argument("--columns", metavar="FIELD=COLUMN,…", help="where their names are not the usual ones")
         parser.add_argument("--zone", help="IANA name")
         parser.add_argument("--calendar", help="such as XSHG, or 24/7")
         parser.add_argument("--interval", type=float, help="seconds between snapshots")
@@ -44,14 +46,15 @@ class Command(BaseCommand):
     def handle(self, *args: Any, feed: str, files: list[Path], **options: Any) -> None:
         store = history.default()
         try:
-            spec = self._spec(feed, files[0], options)
+            columns = written(options["columns"]) if options["columns"] else {}
+            spec = self._spec(feed, files[0], columns, options)
             store.describe(spec)
             for path in files:
-                self._file(store, spec, path)
+                self._file(store, spec, path, columns)
         except (SourceError, HistoryError) as error:
             raise CommandError(str(error)) from error
 
-    def _spec(self, name: str, path: Path, options: dict[str, Any]) -> FeedSpec:
+    def _spec(self, name: str, path: Path, columns: dict[str, str], options: dict[str, Any]) -> FeedSpec:
         row, kept = Feed.objects.filter(name=name).first(), history.default().spec(name)
         given = {key: options[key] for key in GIVEN if options.get(key)}
         if options.get("interval"):
@@ -60,15 +63,15 @@ class Command(BaseCommand):
             known = FeedSpec(**feed_spec(row)) if row is not None else kept
             assert known is not None
             return replace(known, **given)
-        fields, said = infer(path, **given, name=name)
+        fields, said = infer(path, mapping=columns, **given, name=name)
         for sentence in said:
             self.stdout.write(f"{path.name}: {sentence}")
         return FeedSpec(**fields)
 
-    def _file(self, store: Any, spec: FeedSpec, path: Path) -> None:
+    def _file(self, store: Any, spec: FeedSpec, path: Path, columns: dict[str, str]) -> None:
         tally, began = Tally(), time.monotonic()
         bar = Bar(path.name, rows_in(path), "rows")
-        snapshots = bar.watching(transfer.of_file(path, spec, tally), lambda: tally.received)
+        snapshots = bar.watching(transfer.of_file(path, spec, tally, columns), lambda: tally.received)
         moved = transfer.bring(store, spec.name, snapshots)
         seconds = max(time.monotonic() - began, 1e-9)
         self.stdout.write(

@@ -87,6 +87,21 @@ def test_infers_what_is_not_given_and_says_so() -> None:
     assert any("calendar XSHG" in line for line in said) and not any("interval_ms" in line for line in said)
 
 
+def test_columns_of_other_names_are_asked_for_and_taken(tmp_path: Path) -> None:
+    path = tmp_path / "bars.csv"
+    lines = [f"2024-03-11 09:{minute},AAPL,{170 + minute},100,17000" for minute in range(30, 40)]
+    path.write_text("\n".join(["datetime,ticker,close,vol,value of it", *lines]))
+    with pytest.raises(demo.Unusable, match="--columns time=datetime,code=ticker,price=close,volume=vol,amount=…"):
+        demo.source(demo.Wish(replay=str(path)))
+    with pytest.raises(demo.Unusable, match=r"columns 'price': expected field=column"):
+        demo.source(demo.Wish(replay=str(path), columns="price"))
+    demo.start(demo.source(demo.Wish(replay=str(path), columns="price=close, volume=vol, amount=value of it")))
+    assert Feed.objects.get().interval_ms == 60_000
+    assert Task.objects.get(kind="feed").params["columns"] == {
+        "price": "close", "volume": "vol", "amount": "value of it",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("wish", [{"zone": "Mars/Olympus"}, {"calendar": "XNONE"}])
 def test_refuses_a_zone_or_calendar_that_does_not_exist(wish: dict[str, str]) -> None:
     with pytest.raises(demo.Unusable, match="give"):

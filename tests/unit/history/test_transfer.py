@@ -82,6 +82,16 @@ def test_import_of_a_file_infers_tells_and_may_be_given_again(kept: ParquetHisto
 
 
 @pytest.mark.django_db
+def test_a_file_with_other_names_is_the_same_with_its_columns_named(kept: ParquetHistory, recording: Path) -> None:
+    other = recording.with_name("other.parquet")
+    table = pq.read_table(recording)
+    pq.write_table(table.rename_columns({"price": "close", "volume": "traded"}), other)
+    manage("import_history", "usual", str(recording))
+    manage("import_history", "other", str(other), "--columns", "price=close,volume=traded")
+    assert kept.read("other").read_all().equals(kept.read("usual").read_all())
+
+
+@pytest.mark.django_db
 def test_an_import_broken_off_goes_on(kept: ParquetHistory, recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("processors.history.transfer.AT_ONCE_ROWS", 1_500)
     appended: list[int] = []

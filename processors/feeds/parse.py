@@ -84,12 +84,12 @@ def times(column: pa.Array, zone: str) -> np.ndarray:
 def _since_1970(column: pa.Array) -> np.ndarray:
     """Tell the unit by the size: what is taken as milliseconds lies between 1973 and 5138."""
     column = column.cast(pa.float64() if pa.types.is_floating(column.type) else pa.int64())
-    there = pc.fill_null(pc.is_finite(column), False).to_numpy(zero_copy_only=False)
-    values = column.filter(pa.array(there)).to_numpy(zero_copy_only=False)
-    units = [values < 0, values < 1e11, values < 1e14, values < 1e17]
-    ms = np.select(units, [NO_TIME, values * 1000, values, values // 1000], values // 1_000_000)
+    values = column.fill_null(-1).to_numpy(zero_copy_only=False)
+    there = (values >= 0) & (values < 2.0**63)  # NaN is neither
+    values = values[there]
+    units = [values < 1e11, values < 1e14, values < 1e17]
     out = np.full(len(column), NO_TIME)
-    out[there] = np.rint(ms)
+    out[there] = np.rint(np.select(units, [values * 1000, values, values // 1000], values // 1_000_000))
     return out
 
 

@@ -124,6 +124,14 @@ def test_a_file_that_goes_back_in_time_is_read_from_its_end(tmp_path: Path) -> N
     assert times == sorted(times) and len(times) == 80
 
 
+def test_a_file_whose_rows_are_a_little_out_of_order_is_left_in_its_order(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    lines = [tick(f"09:31:{second + late:02}", f"{code:06}") for second in range(0, 50, 3) for code, late in
+             ((1, 2), (2, 1), (3, 0))]  # fmt: skip
+    path.write_text("\n".join([HEADER, *lines]))
+    assert read(path).column("code").to_pylist()[:4] == ["000001", "000002", "000003", "000001"]
+
+
 def test_what_a_file_means_is_inferred_through_a_mapping(tmp_path: Path) -> None:
     path = tmp_path / "other.csv"
     lines = [f"{code};2021-12-01 09:31:{second:02};x;10.5;{second};{second * 1050}"

@@ -107,7 +107,7 @@ def _simulated(codes: int, every_s: float) -> Source:
 
 def _recording(wish: Wish) -> Source:
     """Infer what the user did not give, and say what was inferred."""
-    from processors.feeds.fields import written
+    from processors.feeds.fields import MissingColumn, written
     from processors.feeds.infer import infer
     from processors.feeds.tally import SourceError
 
@@ -126,30 +126,12 @@ def _recording(wish: Wish) -> Source:
             path, mapping=columns, **{name: value for name, value in given.items() if value is not None}
         )
     except SourceError as error:
-        raise Unusable(f"{error}.{_which_columns(path)}") from error
+        hint = f" Or say which column is which: --columns {error.guess}." if isinstance(error, MissingColumn) else ""
+        raise Unusable(f"{error}.{hint}") from error
     fields = {**fields, "name": fields["name"][:64] or "replay", "title": f"{path.name} (replay)"[:100]}
     lines = tuple(f"{path.name}: {sentence}" for sentence in said)
     params = {"path": str(path), "pace": 1.0, "loop": True, **({"columns": columns} if columns else {})}
     return Source(FeedSpec(**fields), "replay", params, lines)
-
-
-def _which_columns(path: Path) -> str:
-    """Say how to name the columns of a file whose names are not the usual ones, as far as they can be guessed."""
-    from processors.feeds.fields import REQUIRED, find_fields, suggest
-    from processors.feeds.files import column_names
-    from processors.feeds.tally import SourceError
-
-    try:
-        names = column_names(path)
-    except SourceError:
-        return ""
-    try:
-        find_fields(names, str(path))
-        return ""
-    except SourceError:
-        guess = suggest(names)
-    told = ",".join(f"{field}={guess.get(field, '…')}" for field in REQUIRED)
-    return f" Or say which column is which: --columns {told}."
 
 
 def _check(wish: Wish) -> None:

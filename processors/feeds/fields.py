@@ -40,11 +40,21 @@ _ELSEWHERE: dict[str, tuple[str, ...]] = {
 }
 
 
+class MissingColumn(SourceError):
+    """A required field has no column; ``guess`` is the mapping that the names speak for, as ``written`` reads it."""
+
+    def __init__(self, message: str, names: Sequence[str]) -> None:
+        super().__init__(message)
+        speak = suggest(names)
+        self.guess = ",".join(f"{field}={speak.get(field, '…')}" for field in REQUIRED)
+
+
 def find_fields(names: Sequence[str], source: str, mapping: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return our field → the source's column name.
 
     ``mapping`` (field → column) goes first; what it leaves out is found under its usual names among the columns
-    that it does not use. Raises ``SourceError`` for a required field that is missing and a mapping that does not fit.
+    that it does not use. Raises ``MissingColumn`` for a required field, ``SourceError`` for a mapping that does not
+    fit.
     """
     chosen = _checked(mapping or {}, names, source)
     given = {name.strip().lower(): name for name in reversed(names) if name not in chosen.values()}
@@ -54,7 +64,8 @@ def find_fields(names: Sequence[str], source: str, mapping: Mapping[str, str] | 
     fields = {field: name for field, name in found.items() if name is not None}
     missing = [_spell(field) for field in REQUIRED if field not in fields]
     if missing:
-        raise SourceError(f"{source} has no column {', '.join(missing)}; expected {EXPECTED}, found {','.join(names)}")
+        told = f"{source} has no column {', '.join(missing)}; expected {EXPECTED}, found {','.join(names)}"
+        raise MissingColumn(told, names)
     if not all(field in fields for field in QUOTE_FIELDS):  # half a quote is none
         fields = {field: name for field, name in fields.items() if field not in QUOTE_FIELDS}
     return fields

@@ -61,7 +61,8 @@ def preview(path: Path, count: int) -> tuple[list[str], list[list[str]]]:
     part = _parts(path)[0]
     _, delimiter = _header(part, path)
     with part() as stream:
-        lines = stream.read(65_536).decode("latin-1").splitlines()[1 : count + 1]
+        # Not str.splitlines: to it a byte within a letter of UTF-8 may end a line.
+        lines = stream.read(65_536).decode("latin-1").rstrip("\r\n").split("\n")[1 : count + 1]
     return names, [[spoken(cell) for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
 
 

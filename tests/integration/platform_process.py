@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "bin"))
 
 from launcher import plan  # noqa: E402
+from launcher.keeper import READY_LIMIT_S  # noqa: E402
 
 PASSWORD = "integration-test"
 T = TypeVar("T")
@@ -119,7 +120,7 @@ class Platform:
             "web", sys.executable, "-m", "uvicorn", "platform_site.asgi:application", "--port", str(self.port),
             "--ws-per-message-deflate", "false", "--lifespan", "off", "--no-access-log",
         )  # fmt: skip
-        wait_for("web", self._web_answers)
+        wait_for("web", self._web_answers, READY_LIMIT_S)
 
     def start_worker(self) -> None:
         self._start(

@@ -12,7 +12,7 @@ import pytest
 from feed_support import HEADER, tick
 
 from processors.feeds.fields import find_fields, suggest
-from processors.feeds.files import column_names, read_ticks
+from processors.feeds.files import column_names, preview, read_ticks
 from processors.feeds.infer import infer
 from processors.feeds.tally import SourceError, Tally
 
@@ -38,6 +38,12 @@ def test_a_chinese_header_is_understood_in_each_encoding(tmp_path: Path, encodin
     )
     table = read(path, mapping)
     assert table.column("code").to_pylist() == ["000001"] and table.column("ask_size").to_pylist() == ["400"]
+
+
+def test_the_first_rows_are_shown_as_they_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes("code,name\r\n000001,公司甲\r\n000002,乙\r\n".encode())
+    assert preview(path, 5) == (["code", "name"], [["000001", "公司甲"], ["000002", "乙"]])
 
 
 def test_a_mapping_reads_other_names_and_delimiters_packed_or_not(tmp_path: Path) -> None:

@@ -7,11 +7,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 NO_TIME = np.iinfo(np.int64).min
-_ZONED = r"([Zz]|[+-]\d\d:?\d\d)$"
+_LOCAL = r"^\d{4}[-/.]?\d{1,2}[-/.]?\d{1,2}([T ]+\d[\d:]*(\.\d+)?)?$"  # a day, and mostly a time of it
+_ZONED = r"^\d{4}[-/.]?\d{1,2}[-/.]?\d{1,2}[T ]+\d[\d:]*(\.\d+)? ?([Zz]|[+-]\d\d(:?\d\d)?)$"
 _SECONDS, _FINER = r"^\d{9,10}(\.\d+)?$", r"^(\d{12,13}|\d{15,16}|[1-8]?\d{18})$"  # since 1970
-_COMPACT = (  # 20211201093003, and with milliseconds
-    (r"^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)$", r"\1-\2-\3 \4:\5:\6"),
-    (r"^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d{3})$", r"\1-\2-\3 \4:\5:\6.\7"),
+_SPELLED = (
+    (r"^(\d{8}) (\d{5}|\d{8})$", r"\1 0\2"),  # a number has lost its leading zero
+    (r"^((?:19|20)\d\d)(\d\d)(\d\d) ?(\d\d)(\d\d)$", r"\1-\2-\3 \4:\5"),
+    (r"^(\d{4})(\d\d)(\d\d) ?(\d\d)(\d\d)(\d\d)$", r"\1-\2-\3 \4:\5:\6"),
+    (r"^(\d{4})(\d\d)(\d\d) ?(\d\d)(\d\d)(\d\d)(\d{3})$", r"\1-\2-\3 \4:\5:\6.\7"),
+    (r"(:\d\d),(\d+)", r"\1.\2"),
+    (r" ?(UTC|GMT)$", "Z"),
 )
 _TYPES = {"": 0, "0": 0, "N": 0, "1": 1, "+1": 1, "B": 1, "-1": -1, "S": -1}
 
@@ -67,7 +72,9 @@ def times(column: pa.Array, zone: str) -> np.ndarray:
     s, ms, µs or ns.
     """
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-        return _since_1970(column)
+        if not _is_written_out(column):
+            return _since_1970(column)
+        column = column.cast(pa.int64(), safe=False).cast(pa.string())
     if pa.types.is_date(column.type):
         column = column.cast(pa.timestamp("ms"))
     if pa.types.is_timestamp(column.type):
@@ -79,6 +86,12 @@ def times(column: pa.Array, zone: str) -> np.ndarray:
         return _instants(column.cast(pa.timestamp("us")), zone)
     except pa.ArrowInvalid:
         return _mixed_times(column, zone)
+
+
+def _is_written_out(column: pa.Array) -> bool:
+    """True if there are numbers such as 20211201093003, also with milliseconds: no Unix times before the year 2500."""
+    values = column.cast(pa.float64(), safe=False).fill_null(0).to_numpy(zero_copy_only=False)
+    return any(bool(((values >= 1900 * unit) & (values < 2100 * unit)).any()) for unit in (1e10, 1e13))
 
 
 def _since_1970(column: pa.Array) -> np.ndarray:
@@ -105,13 +118,13 @@ def _mixed_times(column: pa.Array, zone: str) -> np.ndarray:
     """Read texts one by one (in C) where some are broken, numbers, or carry a zone of their own."""
     import pandas as pd
 
-    for pattern, spelled in _COMPACT:
+    for pattern, spelled in _SPELLED:
         column = pc.replace_substring_regex(column, pattern, spelled)
-    zoned, seconds, finer = (_matches(column, pattern) for pattern in (_ZONED, _SECONDS, _FINER))
+    local, zoned, seconds, finer = (_matches(column, pattern) for pattern in (_LOCAL, _ZONED, _SECONDS, _FINER))
     out = np.full(len(column), NO_TIME)
     for mask, kind in ((seconds, pa.float64()), (finer, pa.int64())):
         out[mask] = _since_1970(column.filter(pa.array(mask)).cast(kind))
-    for mask, utc in ((zoned, True), (~(zoned | seconds | finer), False)):
+    for mask, utc in ((zoned, True), (local & ~(seconds | finer), False)):
         texts = column.filter(pa.array(mask)).to_pandas()
         read = pd.Series(pd.to_datetime(texts, errors="coerce", format="ISO8601", utc=utc))
         out[mask] = _instants(

@@ -84,6 +84,11 @@ def test_a_code_stored_as_a_number_is_an_error_for_its_zeros_are_lost() -> None:
         " 2021-12-01 09:31:00 ",
         "20211201093100",
         "20211201093100000",
+        "202112010931",
+        "20211201 93100",
+        "2021/12/1 9:31",
+        "2021-12-01 01:31:00+00",
+        "2021-12-01 01:31:00 UTC",
         "1638322260",
         "1638322260.000",
         "1638322260000",
@@ -106,6 +111,9 @@ def test_times_are_local_to_the_exchange_carry_a_zone_or_count_from_1970(time: s
         pa.array([1638322260]),
         pa.array([1638322260000000000]),
         pa.array([1638322260.0]),
+        pa.array([20211201093100]),
+        pa.array(["2021-12-01 09:31:00,000"]),
+        pa.array([20211201093100000.0]),
     ],
 )
 def test_typed_times(times: pa.Array) -> None:
@@ -118,6 +126,13 @@ def test_a_number_that_is_no_time_is_none(times: pa.Array) -> None:
     ingest = Ingest()
     ingest.validate(rows(*[tick("09:31:00")] * 3).set_column(0, "time", times))
     assert ingest.tally.rejected == {"bad_time": 3}
+
+
+@pytest.mark.parametrize("time", ["now", "today", "12/01/2021 09:31", "09:31:00", "2021-12-01 25:00", "93100", "NaT"])
+def test_a_text_that_is_no_time_is_none(time: str) -> None:
+    ingest = Ingest()
+    assert ingest.validate(rows(tick("09:31:00"), f"{time},600000,10,,1,1,0"))["time"].tolist() == [1638322260000]
+    assert ingest.tally.rejected == {"bad_time": 1}
 
 
 def test_a_missing_type_is_0_and_letters_are_signs() -> None:

@@ -6,17 +6,19 @@ import contextlib
 import csv
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
+from processors.contract import FeedSpec
 from processors.feeds import parse
-from processors.feeds.fields import EXPECTED, find_fields
+from processors.feeds.fields import EXPECTED, TURNOVER, columns_of, find_fields
 from processors.feeds.tally import SourceError, Tally
 
 BATCH_ROWS = 65_536
@@ -28,16 +30,29 @@ Open = Callable[[], pa.NativeFile]
 
 
 def read_ticks(
-    path: Path, zone: str, tally: Tally | None = None, mapping: Mapping[str, str] | None = None
+    path: Path, spec: FeedSpec, tally: Tally | None = None, mapping: Mapping[str, str] | None = None
 ) -> Iterator[pa.RecordBatch]:
     """Yield the file's batches: in file order, or sorted where it goes back in time or lists one stock after the other.
 
     Columns are named by our fields; ``mapping`` (field → column of the file) says where they are, else they are found
-    under their usual names. Lines with a wrong number of fields are counted in ``tally`` (``broken_line``) and left
-    out. Raises ``SourceError``, naming the file, if it is missing, empty, unreadable or lacks a column.
+    under their usual names. A mapping's time may be ``date+time``, two columns; its amount ``price*volume``, where
+    the file has none and volume is per row. Lines with a wrong number of fields are counted in ``tally``
+    (``broken_line``) and left out. Raises ``SourceError``, naming the file, if it is missing, empty, unreadable or
+    lacks a column.
     """
+    check_turnover(mapping, spec.volume_mode, path)
+    lot = spec.lot_size if spec.volume_unit == "lots" else 1
     with _told_by_name(path):
-        yield from _ordered(_batches(path, tally or Tally(), mapping), path, zone)
+        yield from _ordered(_batches(path, tally or Tally(), mapping, lot), path, spec.zone)
+
+
+def check_turnover(mapping: Mapping[str, str] | None, volume_mode: str, path: Path) -> None:
+    """Raise ``SourceError`` for an amount of price times volume where volume is a running total."""
+    if (mapping or {}).get("amount") == TURNOVER and volume_mode == "cumulative":
+        raise SourceError(
+            f"{path}: amount can't be {TURNOVER}, for volume is cumulative; expected a column for amount, or "
+            "volume_mode interval"
+        )
 
 
 def column_names(path: Path) -> list[str]:
@@ -72,7 +87,7 @@ def first_rows(path: Path, batches: int, mapping: Mapping[str, str] | None = Non
     Raises ``SourceError`` as ``read_ticks`` does.
     """
     with _told_by_name(path):
-        found = list(islice(_batches(path, Tally(), mapping), batches))
+        found = list(islice(_batches(path, Tally(), mapping, lot=1), batches))
     if not found:
         raise SourceError(f"{path} has a header and no rows; expected at least one")
     return pa.Table.from_batches(found)
@@ -101,26 +116,49 @@ def _not_empty(path: Path) -> None:
         raise SourceError(f"{path} is empty; expected a CSV or Parquet file with {EXPECTED}")
 
 
-def _batches(path: Path, tally: Tally, mapping: Mapping[str, str] | None) -> Iterator[pa.RecordBatch]:
+def _batches(path: Path, tally: Tally, mapping: Mapping[str, str] | None, lot: int) -> Iterator[pa.RecordBatch]:
     _not_empty(path)
     if is_parquet(path):
-        yield from _parquet(path, mapping)
+        yield from _parquet(path, mapping, lot)
         return
     for part in _parts(path):
-        yield from _csv(part, path, tally, mapping)
+        yield from _csv(part, path, tally, mapping, lot)
 
 
-def _parquet(path: Path, mapping: Mapping[str, str] | None) -> Iterator[pa.RecordBatch]:
+def _parquet(path: Path, mapping: Mapping[str, str] | None, lot: int) -> Iterator[pa.RecordBatch]:
     with pa.parquet.ParquetFile(path) as file:
-        fields = find_fields(file.schema_arrow.names, str(path), mapping)
-        for batch in file.iter_batches(BATCH_ROWS, columns=list(fields.values())):
-            yield batch.select(list(fields.values())).rename_columns(list(fields))
+        names = file.schema_arrow.names
+        fields = find_fields(names, str(path), mapping)
+        for batch in file.iter_batches(BATCH_ROWS, columns=_used(fields, names)):
+            yield _by_field(batch, fields, lot)
+
+
+def _used(fields: Mapping[str, str], names: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(part for column in fields.values() for part in columns_of(column, names)))
+
+
+def _by_field(batch: pa.RecordBatch, fields: Mapping[str, str], lot: int) -> pa.RecordBatch:
+    """Return the columns named by our fields. ``lot``: how many shares a volume of 1 is, for an amount made of it."""
+    columns: dict[str, pa.Array] = {}
+    for field, column in fields.items():
+        parts = [batch.column(name) for name in columns_of(column, batch.schema.names)]
+        if not parts:
+            (price, _), (volume, _) = (parse.numbers(columns[name]) for name in ("price", "volume"))
+            with np.errstate(over="ignore"):
+                columns[field] = pa.array(price * volume * lot)
+        elif len(parts) == 1:
+            columns[field] = parts[0]
+        else:
+            columns[field] = pc.binary_join_element_wise(*(part.cast(pa.string()) for part in parts), " ")
+    return pa.RecordBatch.from_pydict(columns)
 
 
 # ---- CSV: one text, or those that a zip holds, in the order of their names
 
 
-def _csv(open_part: Open, path: Path, tally: Tally, mapping: Mapping[str, str] | None) -> Iterator[pa.RecordBatch]:
+def _csv(
+    open_part: Open, path: Path, tally: Tally, mapping: Mapping[str, str] | None, lot: int
+) -> Iterator[pa.RecordBatch]:
     def skip(row: pa.csv.InvalidRow) -> str:
         tally.received += 1
         tally.reject("broken_line", np.zeros(1), lambda _: row.text)
@@ -128,13 +166,15 @@ def _csv(open_part: Open, path: Path, tally: Tally, mapping: Mapping[str, str] |
 
     names, delimiter = _header(open_part, path)
     written = {spoken(name): name for name in reversed(names)}
-    fields = {field: written[name] for field, name in find_fields(list(map(spoken, names)), str(path), mapping).items()}
-    columns = list(fields.values())
+    readable = [spoken(name) for name in names]
+    fields = find_fields(readable, str(path), mapping)
+    used = _used(fields, readable)
+    columns = [written[name] for name in used]
     convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()), include_columns=columns)
     parsing = pa.csv.ParseOptions(delimiter=delimiter, invalid_row_handler=skip)
     with open_part() as stream, pa.csv.open_csv(stream, _READ, parsing, convert) as reader:
         for batch in reader:
-            named = batch.rename_columns(list(fields))
+            named = _by_field(batch.rename_columns(used), fields, lot)
             for start in range(0, batch.num_rows, BATCH_ROWS):
                 yield named.slice(start, BATCH_ROWS)
 

@@ -33,7 +33,10 @@ class FolderParams(BaseParams):
     path: str = Field(title="Folder", min_length=1)
     pattern: str = Field("*", title="Files", min_length=1, description="Such as ticks-*.csv.gz")
     columns: dict[str, str] = Field(
-        {}, title="Columns", description="Field → column of the files, where their names are not the usual ones."
+        {},
+        title="Columns",
+        description="Field → column of the files, where their names are not the usual ones; time may be date+time, "
+        "amount price*volume.",
     )
     pace: float = Field(0.0, ge=0, title="Pace", description="Times real time; 0 for as fast as the readers follow.")
 
@@ -107,7 +110,7 @@ class Watcher:
         engine.facts["file"] = known[0]
         log.info("reading", feed=engine.spec.name, file=str(path), size=known[1])
         try:
-            for batch in read_ticks(path, engine.spec.zone, engine.tally, self.params.columns):
+            for batch in read_ticks(path, engine.spec, engine.tally, self.params.columns):
                 yield Handed(batch)
         except SourceError as error:
             reason = str(error)

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from processors.contract import Columns, FeedSpec
 from processors.feeds.codebook import Codebook
-from processors.feeds.fields import EXPECTED, find_fields
-from processors.feeds.files import first_rows
+from processors.feeds.fields import EXPECTED, TURNOVER, find_fields, suggest
+from processors.feeds.files import check_turnover, column_names, first_rows
 from processors.feeds.intervals import by_code
 from processors.feeds.tally import SourceError, Tally
 from processors.feeds.validate import Validator
@@ -56,13 +56,24 @@ def infer(path: str | Path, *, mapping: Mapping[str, str] | None = None, **given
     spec = FeedSpec(**{**fields, "volume_unit": "shares"})
     ticks = by_code_and_time(Validator(spec, codebook, tally, str(path))(rows))
     if not len(ticks["code"]):
+        advice = _day_beside(path, mapping) if tally.rejected["bad_time"] else ""
         raise SourceError(
             f"{path} has no valid row among its first {rows.num_rows}; expected {EXPECTED}, with times such as "
-            f"2021-12-01 09:30:03. Rejected: {tally.reasons()}"
+            f"2021-12-01 09:30:03{advice}. Rejected: {tally.reasons()}"
         )
+    if (mapping or {}).get("amount") == TURNOVER:
+        said.append("amount is price times volume: it has no column of its own.")
+        said += _settle(fields, volume_unit=("shares", "there is no amount to tell it by, so this is the default"))
     for guess in (_interval, _volume_mode, _volume_unit, _type_meaning):
         said += guess(ticks, rows, fields)
+    check_turnover(mapping, fields["volume_mode"], path)
     return fields, said
+
+
+def _day_beside(path: Path, mapping: Mapping[str, str] | None) -> str:
+    """Return the advice to take the day from another column, where there is one beside the time's."""
+    time = suggest(column_names(path)).get("time", "")
+    return "" if (mapping or {}).get("time") == time or "+" not in time else f" (time={time} reads it from two columns)"
 
 
 def by_code_and_time(ticks: Columns) -> Columns:

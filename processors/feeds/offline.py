@@ -24,7 +24,7 @@ def snapshots(
     ``seq`` is the index + 1; wall times are 0; ``mapping`` is that of ``read_ticks``. Raises ``SourceError`` if the
     file cannot be used.
     """
-    yield from assembled(read_ticks(path, spec.zone, tally, mapping), spec, tally, str(path))
+    yield from assembled(read_ticks(path, spec, tally, mapping), spec, tally, str(path))
 
 
 def assembled(

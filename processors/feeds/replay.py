@@ -27,7 +27,10 @@ class ReplayParams(BaseParams):
     )
     loop: bool = Field(False, title="Loop", description="Begin a new run when the file ends.")
     columns: dict[str, str] = Field(
-        {}, title="Columns", description="Field → column of the file, where its names are not the usual ones."
+        {},
+        title="Columns",
+        description="Field → column of the file, where its names are not the usual ones; time may be date+time, amount "
+        "price*volume.",
     )
 
 
@@ -59,7 +62,7 @@ class Replay(FeedProcessor):
 
 
 def rows_of(path: Path, spec: FeedSpec, tally: Tally, mapping: Mapping[str, str] | None = None) -> Iterator[Handed]:
-    for batch in read_ticks(path, spec.zone, tally, mapping):
+    for batch in read_ticks(path, spec, tally, mapping):
         yield Handed(batch)
 
 

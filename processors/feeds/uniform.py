@@ -14,7 +14,7 @@ import redis
 import structlog
 
 from processors.bus import Bus
-from processors.contract import QUOTE_FIELDS, Header
+from processors.contract import QUOTE_FIELDS, FeedSpec, Header
 from processors.feeds import parse
 from processors.feeds.assemble import Snapshot
 from processors.feeds.codebook import Codebook
@@ -108,7 +108,7 @@ def of_file(
     again = True
     while again and not stopping.is_set():
         clock = _Clock(zone, pace)
-        for batch in read_ticks(path, zone, mapping=mapping):
+        for batch in read_ticks(path, FeedSpec("", zone=zone), mapping=mapping):
             for rows in clock.paced(batch, stopping) if pace > 0 else [batch]:
                 if stopping.is_set():
                     return

@@ -91,7 +91,9 @@ def test_columns_of_other_names_are_asked_for_and_taken(tmp_path: Path) -> None:
     path = tmp_path / "bars.csv"
     lines = [f"2024-03-11 09:{minute},AAPL,{170 + minute},100,17000" for minute in range(30, 40)]
     path.write_text("\n".join(["datetime,ticker,close,vol,value of it", *lines]))
-    with pytest.raises(demo.Unusable, match="--columns time=datetime,code=ticker,price=close,volume=vol,amount=…"):
+    with pytest.raises(
+        demo.Unusable, match=r"--columns time=datetime,code=ticker,price=close,volume=vol,amount=price\*volume"
+    ):
         demo.source(demo.Wish(replay=str(path)))
     with pytest.raises(demo.Unusable, match=r"columns 'price': expected field=column"):
         demo.source(demo.Wish(replay=str(path), columns="price"))

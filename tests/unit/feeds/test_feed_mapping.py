@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import zipfile
+from dataclasses import replace
+from datetime import date, time
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,11 +13,13 @@ import pyarrow.parquet
 import pytest
 from feed_support import HEADER, tick
 
-from processors.feeds.fields import find_fields, suggest
+from processors.contract import FeedSpec
+from processors.feeds.fields import MissingColumn, find_fields, suggest
 from processors.feeds.files import column_names, preview, read_ticks
 from processors.feeds.infer import infer
 from processors.feeds.tally import SourceError, Tally
 
+SPEC = FeedSpec("f")
 CHINESE = "证券代码,时间,最新价,成交量,成交额,买一价,卖一价,买一量,卖一量"
 ROW = "000001,2021-12-01 09:31:03,10.5,100,1050,10.4,10.6,300,400"
 MAPPING = {"time": "when", "code": "id", "price": "p", "volume": "v", "amount": "a"}
@@ -23,7 +27,7 @@ OTHER = "id;when;junk;p;v;a\n000001;2021-12-01 09:31:03;x;10.5;100;1050\n"
 
 
 def read(path: Path, mapping: dict[str, str] | None = None) -> pa.Table:
-    return pa.Table.from_batches(list(read_ticks(path, "Asia/Shanghai", mapping=mapping)))
+    return pa.Table.from_batches(list(read_ticks(path, SPEC, mapping=mapping)))
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030", "utf-16"])
@@ -85,6 +89,55 @@ def test_a_suggestion_uses_each_column_once_and_says_nothing_of_what_it_does_not
     assert suggest(["a", "b"]) == {}
 
 
+BARS = """<TICKER>,<DATE>,<TIME>,<OPEN>,<CLOSE>,<VOL>
+AAPL,20240311,93000,171,172.5,100
+MSFT,20240311,93000,401,402,10
+AAPL,20240311,93100,172,173,x
+"""
+BARS_MAPPING = {
+    "time": "<DATE>+<TIME>", "code": "<TICKER>", "price": "<CLOSE>", "volume": "<VOL>", "amount": "price*volume",
+}  # fmt: skip
+
+
+def test_a_day_and_a_time_in_two_columns_and_an_amount_in_none(tmp_path: Path) -> None:
+    path, typed = tmp_path / "bars.csv", tmp_path / "bars.parquet"
+    path.write_text(BARS)
+    assert suggest(column_names(path)) == BARS_MAPPING
+    table = read(path, BARS_MAPPING)
+    assert table.column("time").to_pylist() == ["20240311 93000", "20240311 93000", "20240311 93100"]
+    assert table.column("amount").fill_null(-1).to_pylist()[:2] == [17250.0, 4020.0]
+    lots = pa.Table.from_batches(list(read_ticks(path, replace(SPEC, volume_unit="lots"), mapping=BARS_MAPPING)))
+    assert lots.column("amount").to_pylist()[:2] == [1725000.0, 402000.0]
+    names = [name.strip("<>").lower() for name in column_names(path)]
+    pa.parquet.write_table(
+        pa.table([["AAPL"], [date(2024, 3, 11)], [time(9, 30)], [171.0], [172.5], [100]], names=names), typed
+    )
+    fields, said = infer(typed, mapping=suggest(names))
+    assert fields["calendar"] == "XNYS" and "amount is price times volume: it has no column of its own." in said
+
+
+def test_an_amount_of_running_totals_is_not_made_up_and_none_is_without_being_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "bars.csv"
+    path.write_text(BARS)
+    with pytest.raises(SourceError, match="volume is cumulative"):
+        list(read_ticks(path, replace(SPEC, volume_mode="cumulative"), mapping=BARS_MAPPING))
+    with pytest.raises(MissingColumn, match="no column amount") as raised:
+        read(path, {field: column for field, column in BARS_MAPPING.items() if field != "amount"})
+    assert raised.value.guess.endswith("amount=price*volume")
+    with pytest.raises(SourceError, match=r"no column price\*volume \(for price\)"):
+        find_fields(["a"], "f", {"price": "price*volume"})
+    with pytest.raises(SourceError, match=r"no column a\+b \(for time\)"):
+        find_fields(["a", "c"], "f", {"time": "a+b"})
+
+
+def test_a_time_without_its_day_is_told_where_the_day_is(tmp_path: Path) -> None:
+    path = tmp_path / "bars.csv"
+    path.write_text("date,time,code,price,volume,amount\n2024-03-11,09:30:00,AAPL,172,1,172\n")
+    with pytest.raises(SourceError, match=r"time=date\+time reads it from two columns"):
+        infer(path)
+    assert infer(path, mapping={"time": "date+time"})[0]["zone"] == "America/New_York"
+
+
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
@@ -100,7 +153,7 @@ def test_a_suggestion_uses_each_column_once_and_says_nothing_of_what_it_does_not
 def test_a_file_that_is_none_is_told_by_name(tmp_path: Path, name: str, data: bytes, said: str) -> None:
     path = tmp_path / name
     path.write_bytes(data)
-    for use in (column_names, lambda each: list(read_ticks(each, "UTC"))):
+    for use in (column_names, lambda each: list(read_ticks(each, SPEC))):
         with pytest.raises(SourceError, match=said) as raised:
             use(path)
         assert str(path) in str(raised.value)
@@ -110,7 +163,7 @@ def test_an_empty_zip_is_told(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     zipfile.ZipFile(path, "w").close()
     with pytest.raises(SourceError, match="holds no file"):
-        list(read_ticks(path, "UTC"))
+        list(read_ticks(path, SPEC))
 
 
 def test_a_zip_is_unpacked_in_bounded_pieces_and_broken_lines_are_counted(tmp_path: Path) -> None:
@@ -118,7 +171,7 @@ def test_a_zip_is_unpacked_in_bounded_pieces_and_broken_lines_are_counted(tmp_pa
     lines = [tick("09:31:01", f"{code:06}") for code in range(100_000)]
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.csv", "\n".join([HEADER, *lines, "a,b"]))
-    rows = sum(batch.num_rows for batch in read_ticks(path, "Asia/Shanghai", tally))
+    rows = sum(batch.num_rows for batch in read_ticks(path, SPEC, tally))
     assert rows == 100_000 and tally.rejected == {"broken_line": 1}
 
 

@@ -276,7 +276,7 @@ def test_a_file_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     path = tmp_path / "long.csv"
     path.write_text("\n".join([QUOTED, *[tick("09:31:00") + ",1,2,3,4"] * 100_000]))
     tally = Tally()
-    batches = read_ticks(path, "UTC", tally)
+    batches = read_ticks(path, FeedSpec("x", zone="UTC"), tally)
     assert 0 < next(batches).num_rows <= 65_536
     assert sum(batch.num_rows for batch in batches) > 30_000
     assert not tally.rejected

@@ -55,7 +55,7 @@ def source(run: Running) -> dict[str, object]:
 def test_what_is_pushed_is_published_as_a_replay_would(valkey: Valkey, sample: Path, quotes: bool) -> None:
     lines = uniform.Lines("Asia/Shanghai", quotes=quotes)
     pushed = head(sample, valkey.folder, 3_000)
-    chunks = [lines(part) for part in uniform.small(read_ticks(pushed, "Asia/Shanghai"))]
+    chunks = [lines(part) for part in uniform.small(read_ticks(pushed, DEMO_SPEC))]
     if not quotes:
         pushed = valkey.folder / "pushed.csv"
         pushed.write_bytes(HEADER.encode() + b"\n" + b"".join(chunks))

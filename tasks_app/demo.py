@@ -6,6 +6,7 @@ stopped. Only what ended by an error of its own is tried again.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -39,6 +40,7 @@ class Wish:
     zone: str | None = None
     calendar: str | None = None
     interval: float | None = None
+    pace: float | None = None
     volume_unit: str | None = None
     volume_mode: str | None = None
 
@@ -73,6 +75,13 @@ def expected_to_run() -> list[Task]:
     """Return the model tasks that run or will be gone on with, and whose feeds do, too."""
     fed = Task.objects.filter(EXPECTED_TO_GO_ON, kind="feed").values("feed")
     return list(Task.objects.filter(EXPECTED_TO_GO_ON, kind="stream", feed__in=fed).select_related("feed"))
+
+
+def every_s(feed: Feed) -> float:
+    """Return the seconds between two snapshots of a feed while its market is open; 0 for as fast as can be."""
+    task = Task.objects.filter(EXPECTED_TO_GO_ON, kind="feed", feed=feed).first()
+    pace = task.params.get("pace", 1.0) if task else 1.0
+    return feed.interval_ms / 1000 / pace if pace else 0.0
 
 
 # ---- where the ticks come from
@@ -126,11 +135,14 @@ def _recording(wish: Wish) -> Source:
             path, mapping=columns, **{name: value for name, value in given.items() if value is not None}
         )
     except SourceError as error:
-        hint = f" Or say which column is which: --columns {error.guess}." if isinstance(error, MissingColumn) else ""
+        hint = ""
+        if isinstance(error, MissingColumn):
+            hint = f" Or say which column is which: --columns {shlex.quote(error.guess)}"
         raise Unusable(f"{error}.{hint}") from error
     fields = {**fields, "name": fields["name"][:64] or "replay", "title": f"{path.name} (replay)"[:100]}
     lines = tuple(f"{path.name}: {sentence}" for sentence in said)
-    params = {"path": str(path), "pace": 1.0, "loop": True, **({"columns": columns} if columns else {})}
+    pace = 1.0 if wish.pace is None else wish.pace
+    params = {"path": str(path), "pace": pace, "loop": True, "columns": columns}
     return Source(FeedSpec(**fields), "replay", params, lines)
 
 
@@ -162,7 +174,9 @@ def _ensure(processor: str, feed: Feed, params: dict[str, Any]) -> str:
     there = Task.objects.filter(processor__name=processor, feed=feed)
     going = there.filter(EXPECTED_TO_GO_ON).first()
     if going:
-        return f"{going} on {feed.name} goes on"
+        other = any(going.params.get(name) != value for name, value in params.items())
+        told = " as it was started: for the options given now, stop it and start it anew on the page" if other else ""
+        return f"{going} on {feed.name} goes on{told}"
     last = there.first()
     if last is None:
         return f"{services.create(processor=processor, feed=feed.name, params=params)} on {feed.name} started"

@@ -31,6 +31,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     file.add_argument("--columns", metavar="FIELD=COLUMN,…", help="where the file's names are not the usual ones")
     file.add_argument("--calendar", help="exchange calendar, such as XSHG or XNYS, or 24/7")
     file.add_argument("--interval", metavar="SECONDS", type=float, help="seconds between two snapshots")
+    file.add_argument(
+        "--pace", metavar="TIMES", type=float, help="of real time (default 1); 0: as fast as readers follow"
+    )
     file.add_argument("--volume-unit", choices=["shares", "lots"])
     file.add_argument(
         "--volume-mode", choices=["interval", "cumulative"], help="since the row before, or a running total"
@@ -56,7 +59,9 @@ def check(options: argparse.Namespace) -> None:
     for name, value in (("--every", options.every), ("--interval", options.interval)):
         if value is not None and not 0.01 <= value <= 3600:
             raise Refused(f"{name} {value:g}: give seconds from 0.01 to 3600.")
-    file_options = ("columns", "zone", "calendar", "interval", "volume_unit", "volume_mode")
+    if options.pace is not None and not 0 <= options.pace <= 100_000:
+        raise Refused(f"--pace {options.pace:g}: give how many times real time, from 0 to 100000.")
+    file_options = ("columns", "zone", "calendar", "interval", "pace", "volume_unit", "volume_mode")
     lonely = [name for name in file_options if getattr(options, name) is not None]
     if lonely and options.replay is None:
         raise Refused(f"--{lonely[0].replace('_', '-')} belongs to --replay FILE: give both.")

@@ -192,8 +192,8 @@ class Launcher:
         """Wait until a new prediction has come through the websocket; say so, or why none came."""
         watch, began = Watch(), time.monotonic()
         browser = await self._log_in(prepared)
-        say(f"· first prediction, with a snapshot every {prepared['interval_s']:g} s …")
-        limit = PREDICTION_LIMIT_S + 4 * prepared["interval_s"]
+        say(f"· first prediction, with a snapshot every {prepared['every_s']:g} s …")
+        limit = PREDICTION_LIMIT_S + 4 * prepared["every_s"]
         waiting = asyncio.create_task(browser.first_prediction(prepared["tasks"], since_ms=self.began_ms, watch=watch))
         try:
             while not waiting.done() and time.monotonic() - began < limit:

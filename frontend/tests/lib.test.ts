@@ -124,6 +124,8 @@ describe('numbers and times', () => {
     expect(format.duration(250)).toBe('250 ms')
     expect(format.duration(3000)).toBe('3 s')
     expect(format.duration(4_000_000)).toBe('1 h 6 min')
+    expect(format.duration(60_000)).toBe('1 min')
+    expect(format.duration(61_000)).toBe('1 min 1 s')
   })
 
   it('say nothing where there is nothing', () => {

@@ -169,7 +169,7 @@ def test_a_state_that_is_no_directory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--every", "2"), ("--zone", "UTC"), ("--columns", "price=p"), ("--simulate", "1")]
+    "arguments", [("--every", "2"), ("--zone", "UTC"), ("--columns", "price=p"), ("--pace", "2"), ("--simulate", "1")]
 )
 def test_options_that_do_not_fit(arguments: tuple[str, ...]) -> None:
     assert refused(*arguments).startswith(f"bin/up: {arguments[0]}")

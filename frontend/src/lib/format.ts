@@ -48,11 +48,13 @@ export function duration(ms: Maybe): string {
   if (ms < 1000) return `${fixed(ms, 0)} ms`
   if (ms < 60_000) return `${fixed(ms / 1000, ms % 1000 === 0 ? 0 : 1)} s`
   const minutes = Math.floor(ms / 60_000)
-  if (minutes < 60) return `${minutes} min ${Math.floor((ms % 60_000) / 1000)} s`
-  return minutes < 1440
-    ? `${Math.floor(minutes / 60)} h ${minutes % 60} min`
-    : `${Math.floor(minutes / 1440)} d ${Math.floor((minutes % 1440) / 60)} h`
+  if (minutes < 60) return inTwo(minutes, 'min', Math.floor((ms % 60_000) / 1000), 's')
+  if (minutes < 1440) return inTwo(Math.floor(minutes / 60), 'h', minutes % 60, 'min')
+  return inTwo(Math.floor(minutes / 1440), 'd', Math.floor((minutes % 1440) / 60), 'h')
 }
+
+const inTwo = (large: number, unit: string, small: number, finer: string): string =>
+  small ? `${large} ${unit} ${small} ${finer}` : `${large} ${unit}`
 
 const BYTE_UNITS = ['B', 'KB', 'MB', 'GB']
 

@@ -24,6 +24,7 @@ class Command(BaseCommand):
         parser.add_argument("--zone")
         parser.add_argument("--calendar")
         parser.add_argument("--interval", metavar="SECONDS", type=float)
+        parser.add_argument("--pace", metavar="TIMES", type=float)
         parser.add_argument("--volume-unit", choices=["shares", "lots"])
         parser.add_argument("--volume-mode", choices=["interval", "cumulative"])
 

@@ -54,7 +54,7 @@ def prepare(request: dict[str, Any]) -> dict[str, Any]:
         "session": None if password else launcher_session(name),
         "said": said,
         "tasks": [task.pk for task in tasks],
-        "interval_s": max((task.feed.interval_ms / 1000 for task in tasks if task.feed), default=0),
+        "every_s": max((demo.every_s(task.feed) for task in tasks if task.feed), default=0),
     }
 
 

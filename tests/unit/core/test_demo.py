@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def test_columns_of_other_names_are_asked_for_and_taken(tmp_path: Path) -> None:
     lines = [f"2024-03-11 09:{minute},AAPL,{170 + minute},100,17000" for minute in range(30, 40)]
     path.write_text("\n".join(["datetime,ticker,close,vol,value of it", *lines]))
     with pytest.raises(
-        demo.Unusable, match=r"--columns time=datetime,code=ticker,price=close,volume=vol,amount=price\*volume"
+        demo.Unusable, match=r"--columns 'time=datetime,code=ticker,price=close,volume=vol,amount=price\*volume"
     ):
         demo.source(demo.Wish(replay=str(path)))
     with pytest.raises(demo.Unusable, match=r"columns 'price': expected field=column"):
@@ -102,6 +103,15 @@ def test_columns_of_other_names_are_asked_for_and_taken(tmp_path: Path) -> None:
     assert Task.objects.get(kind="feed").params["columns"] == {
         "price": "close", "volume": "vol", "amount": "value of it",
     }  # fmt: skip
+
+
+def test_a_file_is_followed_faster_and_a_running_one_as_it_was_started() -> None:
+    wish = demo.Wish(replay=str(SAMPLES / "ashare_3s_30_20211201.parquet"), pace=6)
+    demo.start(demo.source(wish))
+    assert demo.every_s(Feed.objects.get()) == 0.5
+    assert [" as it was started" in line for line in demo.start(demo.source(wish))[-2:]] == [False, False]
+    said = demo.start(demo.source(replace(wish, pace=0)))
+    assert "goes on as it was started" in said[-2] and demo.every_s(Feed.objects.get()) == 0.5
 
 
 @pytest.mark.parametrize("wish", [{"zone": "Mars/Olympus"}, {"calendar": "XNONE"}])

@@ -23,7 +23,8 @@ STOP_LIMIT_S = 3.0
 LONGEST_PAUSE_S = 30.0
 STEADY_AFTER_S = 60.0  # a process that lived so long begins anew with short pauses
 LOG_BYTES, LOG_FILES = 10 * 2**20, 3
-_ROUTINE = re.compile(r"\S+ \S+ (DEBUG|INFO) ")  # how a line of LOGGING begins, in platform_site/settings.py
+# How a line of LOGGING begins, in platform_site/settings.py; and what others say each time. All of it is in the logs.
+_ROUTINE = re.compile(r"\S+ \S+ (DEBUG|INFO) |\d+:.*(Memory overcommit|Received SIGTERM|ready to exit)|worker: Warm|$")
 
 
 class CouldNotStart(Exception):

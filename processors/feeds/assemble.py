@@ -59,8 +59,8 @@ class Assembler:
         self._undecided: Columns | None = None
         self._waiting: deque[Columns] = deque()
         self._layout = Layout(spec, codebook)
-        daily = spec.calendar != "24/7"
-        self._counters = intervals.Counters(daily=daily, zone=spec.zone) if spec.volume_mode == "cumulative" else None
+        days = sessions.trading_days if spec.calendar != "24/7" else None
+        self._counters = intervals.Counters(days) if spec.volume_mode == "cumulative" else None
 
     def go_on_from(self, slices: list[pa.RecordBatch], end: int) -> None:
         """Go on behind a snapshot that is out: changes are those against it, and what it shows is carried on from the
@@ -77,7 +77,7 @@ class Assembler:
         """Take ticks in the order they came. ``final``: nothing is to be waited for to judge the last of them."""
         if self._undecided is not None:
             ticks = _joined([self._undecided, ticks])
-        now = self.watermark.advance(ticks["code"], ticks["time"], len(self.codebook), final=final)
+        now = self.watermark.advance(ticks["code"], ticks["time"], final=final)
         decided = len(now)
         self._undecided = intervals.take(ticks, slice(decided, None)) if decided < len(ticks["code"]) else None
         self._keep(ticks if self._undecided is None else intervals.take(ticks, slice(0, decided)), now)

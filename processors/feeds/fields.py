@@ -69,6 +69,9 @@ def find_fields(names: Sequence[str], source: str, mapping: Mapping[str, str] | 
     if missing:
         told = f"{source} has no column {', '.join(missing)}; expected {EXPECTED}, found {','.join(names)}"
         raise MissingColumn(told, names)
+    twice = [name for column in fields.values() for name in columns_of(column, names) if names.count(name) > 1]
+    if twice:
+        raise SourceError(f"{source} has more than one column {', '.join(twice)}; expected one")
     if not all(field in fields for field in QUOTE_FIELDS):  # half a quote is none
         fields = {field: name for field, name in fields.items() if field not in QUOTE_FIELDS}
     return fields

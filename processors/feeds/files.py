@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
+import io
+import lzma
 import zipfile
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -24,7 +28,11 @@ from processors.feeds.tally import SourceError, Tally
 BATCH_ROWS = 65_536
 SORTED_BYTES = 512 * 2**20  # a file whose stocks come one after the other is sorted in memory up to this size
 _READ = pa.csv.ReadOptions(block_size=4 * 2**20, encoding="latin-1")  # never fails on a stray byte
-_UNREADABLE = (pa.ArrowException, OSError, zipfile.BadZipFile, zlib.error, EOFError, UnicodeError, csv.Error)
+# RuntimeError is what zipfile says of a password, and, as NotImplementedError, of a packing that it does not know.
+_UNREADABLE = (
+    *(pa.ArrowException, OSError, EOFError, UnicodeError, csv.Error, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 Open = Callable[[], pa.NativeFile]
 
@@ -69,16 +77,19 @@ def column_names(path: Path) -> list[str]:
 def preview(path: Path, count: int) -> tuple[list[str], list[list[str]]]:
     """Return the names of all columns and the first rows as text. Raises ``SourceError`` as ``column_names`` does."""
     names = column_names(path)
-    if is_parquet(path):
-        with pa.parquet.ParquetFile(path) as file:
-            rows = next(file.iter_batches(count), pa.RecordBatch.from_pylist([])).to_pylist()
-        return names, [["" if row[name] is None else str(row[name]) for name in names] for row in rows]
-    part = _parts(path)[0]
-    _, delimiter = _header(part, path)
-    with part() as stream:
-        # Not str.splitlines: to it a byte within a letter of UTF-8 may end a line.
-        lines = stream.read(65_536).decode("latin-1").rstrip("\r\n").split("\n")[1 : count + 1]
-    return names, [[spoken(cell) for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
+    with _told_by_name(path):
+        if is_parquet(path):
+            with pa.parquet.ParquetFile(path) as file:
+                for batch in file.iter_batches(count):
+                    return names, [[parse.shown(column[row]) for column in batch] for row in range(batch.num_rows)]
+            return names, []
+        part = _parts(path)[0]
+        _, delimiter = _header(part, path)
+        with part() as stream:
+            # Not str.splitlines: to it a byte within a letter of UTF-8 may end a line.
+            lines = stream.read(65_536).decode("latin-1").rstrip("\r\n").split("\n")[1 : count + 1]
+        rows = csv.reader([line.replace("\r", "") for line in lines], delimiter=delimiter)
+        return names, [[spoken(cell) for cell in row] for row in rows]
 
 
 def first_rows(path: Path, batches: int, mapping: Mapping[str, str] | None = None) -> pa.Table:
@@ -88,9 +99,9 @@ def first_rows(path: Path, batches: int, mapping: Mapping[str, str] | None = Non
     """
     with _told_by_name(path):
         found = list(islice(_batches(path, Tally(), mapping, lot=1), batches))
-    if not found:
-        raise SourceError(f"{path} has a header and no rows; expected at least one")
-    return pa.Table.from_batches(found)
+        if not found:
+            raise SourceError(f"{path} has a header and no rows; expected at least one")
+        return pa.Table.from_batches(found)
 
 
 def is_parquet(path: Path) -> bool:
@@ -141,7 +152,7 @@ def _by_field(batch: pa.RecordBatch, fields: Mapping[str, str], lot: int) -> pa.
     """Return the columns named by our fields. ``lot``: how many shares a volume of 1 is, for an amount made of it."""
     columns: dict[str, pa.Array] = {}
     for field, column in fields.items():
-        parts = [batch.column(name) for name in columns_of(column, batch.schema.names)]
+        parts = [parse.plain(batch.column(name)) for name in columns_of(column, batch.schema.names)]
         if not parts:
             (price, _), (volume, _) = (parse.numbers(columns[name]) for name in ("price", "volume"))
             with np.errstate(over="ignore"):
@@ -159,9 +170,10 @@ def _by_field(batch: pa.RecordBatch, fields: Mapping[str, str], lot: int) -> pa.
 def _csv(
     open_part: Open, path: Path, tally: Tally, mapping: Mapping[str, str] | None, lot: int
 ) -> Iterator[pa.RecordBatch]:
+    broken: deque[str] = deque()  # Arrow reads ahead in threads of its own, and the tally is ours
+
     def skip(row: pa.csv.InvalidRow) -> str:
-        tally.received += 1
-        tally.reject("broken_line", np.zeros(1), lambda _: row.text)
+        broken.append(row.text)
         return "skip"
 
     names, delimiter = _header(open_part, path)
@@ -172,24 +184,40 @@ def _csv(
     columns = [written[name] for name in used]
     convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()), include_columns=columns)
     parsing = pa.csv.ParseOptions(delimiter=delimiter, invalid_row_handler=skip)
-    with open_part() as stream, pa.csv.open_csv(stream, _READ, parsing, convert) as reader:
-        for batch in reader:
-            named = _by_field(batch.rename_columns(used), fields, lot)
-            for start in range(0, batch.num_rows, BATCH_ROWS):
-                yield named.slice(start, BATCH_ROWS)
+    with open_part() as stream:
+        lines = _WholeLines(stream, delimiter, broken)
+        with pa.csv.open_csv(lines, _READ, parsing, convert) as reader:
+            for batch in reader:
+                named = _by_field(batch.rename_columns(used), fields, lot)
+                for start in range(0, batch.num_rows, BATCH_ROWS):
+                    yield named.slice(start, BATCH_ROWS)
+                _count_broken(broken, tally)
+    _count_broken(broken, tally)
+
+
+def _count_broken(lines: deque[str], tally: Tally) -> None:
+    while lines:
+        tally.refuse("broken_line", lines.popleft())
 
 
 def _parts(path: Path) -> list[Open]:
     if path.suffix.lower() != ".zip":
         return [lambda: _after_mark(lambda: pa.input_stream(str(path), compression=_compression(path)))]
     with zipfile.ZipFile(path) as archive:
-        members = sorted(each.filename for each in archive.infolist() if not each.is_dir() and each.file_size)
-    if not members:
+        files = [each for each in archive.infolist() if not each.is_dir() and each.file_size]
+    seen = [each for each in files if not _is_hidden(each.filename)]
+    if not seen:
         raise SourceError(f"{path} holds no file; expected CSV files with {EXPECTED}")
-    return [lambda member=member: _after_mark(lambda: _member(path, member)) for member in members]  # type: ignore[misc]
+    members = sorted(seen, key=lambda each: each.filename)
+    return [functools.partial(_after_mark, functools.partial(_member, path, member)) for member in members]
 
 
-def _member(path: Path, member: str) -> pa.NativeFile:
+def _is_hidden(name: str) -> bool:
+    """True for what macOS adds to what somebody packs."""
+    return any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
+
+
+def _member(path: Path, member: zipfile.ZipInfo) -> pa.NativeFile:
     return pa.PythonFile(zipfile.ZipFile(path).open(member), mode="r")
 
 
@@ -227,6 +255,43 @@ def spoken(name: str) -> str:
         except UnicodeDecodeError:
             continue
     return name
+
+
+class _WholeLines(io.RawIOBase):
+    """A text without the lines whose quotes do not close: they would swallow all that follows them. They are put into
+    ``broken``; other lines go through as they are."""
+
+    def __init__(self, stream: pa.NativeFile, delimiter: str, broken: deque[str]) -> None:
+        self._stream, self._delimiter, self._broken = stream, delimiter, broken
+        self._rest = b""  # the beginning of a line whose end has not come
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = 2**22) -> bytes:
+        """Return at most ``size`` bytes, nothing at the end. A line longer than that is for Arrow to refuse."""
+        while data := self._stream.read(size - len(self._rest)):
+            self._rest += data
+            cut = self._rest.rfind(b"\n") + 1 or (len(self._rest) if len(self._rest) >= size else 0)
+            whole, self._rest = self._rest[:cut], self._rest[cut:]
+            if kept := self._closing(whole):
+                return kept
+        whole, self._rest = self._rest, b""
+        return self._closing(whole)
+
+    def _closing(self, lines: bytes) -> bytes:
+        if b'"' not in lines:
+            return lines
+        return b"\n".join(line for line in lines.split(b"\n") if b'"' not in line or self._closes(line))
+
+    def _closes(self, line: bytes) -> bool:
+        text = line.decode("latin-1").rstrip("\r")
+        try:
+            next(csv.reader([text], delimiter=self._delimiter, strict=True))
+        except csv.Error:
+            self._broken.append(text)
+            return False
+        return True
 
 
 # ---- order

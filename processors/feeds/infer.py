@@ -15,6 +15,7 @@ from processors.feeds.codebook import Codebook
 from processors.feeds.fields import EXPECTED, TURNOVER, find_fields, suggest
 from processors.feeds.files import check_turnover, column_names, first_rows
 from processors.feeds.intervals import by_code
+from processors.feeds.parse import is_text
 from processors.feeds.tally import SourceError, Tally
 from processors.feeds.validate import Validator
 
@@ -84,7 +85,8 @@ def by_code_and_time(ticks: Columns) -> Columns:
 def _market(rows: pa.Table, path: Path, fields: dict[str, Any]) -> list[str]:
     """Settle zone and calendar by the shape of the codes."""
     code = rows.column(find_fields(rows.column_names, str(path))["code"])
-    names = [name for name in code.unique().to_pylist() if isinstance(name, str)][:5_000]
+    words = code.unique().to_pylist() if is_text(code) or pa.types.is_dictionary(code.type) else []
+    names = [name for name in words if isinstance(name, str)][:5_000]
     calendar, zone, shape = "24/7", "UTC", "no known shape"
     for pattern, its_calendar, its_zone, its_shape in _MARKETS:
         if names and sum(bool(pattern.fullmatch(name.strip())) for name in names) > 0.8 * len(names):

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from processors.contract import QUOTE_FIELDS, Columns
 from processors.feeds.tally import Tally
@@ -84,12 +82,14 @@ class Counters:
     A total that falls is a correction or a new start: its row has no volume. Until the total passes its old peak only
     steps up from the fallen value count; the step over the peak counts from the peak, so that a total that dips to 0
     and comes back is no spike. A code's first total has nothing to be compared with and no volume either. On a new
-    local day of a market that closes, totals begin at 0.
+    trading day of a market that closes, totals begin at 0.
+
+    ``days`` gives the day of each time (ms UTC) as a number, None of a market that never closes.
     """
 
-    def __init__(self, *, daily: bool, zone: str) -> None:
-        self.daily, self.zone = daily, zone
-        self._day = np.empty(0, dtype=np.int64)  # local day of the last row, -1 before the first
+    def __init__(self, days: Callable[[np.ndarray], np.ndarray] | None) -> None:
+        self.days = days
+        self._day = np.empty(0, dtype=np.int64)  # day of the last row, -1 before the first
         self._last = np.empty((2, 0))
         self._peak = np.empty((2, 0))
 
@@ -99,22 +99,20 @@ class Counters:
         code, time, starts = ticks["code"], ticks["time"], group_starts(ticks["code"])
         if not len(code):
             return ticks
-        day = self._days(time)
+        day = np.zeros(len(time), dtype=np.int64) if self.days is None else self.days(time)
         before_day = _shifted(day, starts, self._day[code[starts]])
-        fresh = self.daily & (before_day >= 0) & (day != before_day)
+        fresh = (before_day >= 0) & (day != before_day)
         fell = np.zeros(len(code), dtype=bool)
         ends = np.append(starts[1:], len(code)) - 1
         steps = {}
         for row, name in enumerate(("volume", "amount")):
             total = ticks[name]
             last = _shifted(total, starts, self._last[row, code[starts]])
-            top = _peaks(
-                total, code, day, starts, np.where(fresh[starts], 0.0, self._peak[row, code[starts]]), self.daily
-            )
+            top = _peaks(total, code, day, starts, np.where(fresh[starts], 0.0, self._peak[row, code[starts]]))
             last, peak = np.where(fresh, 0.0, last), np.where(fresh, 0.0, top[0])
             drop = total < last * (1 - 1e-9)
             base = np.where(total >= peak, peak, last)
-            steps[name] = np.where(drop | (before_day < 0), 0.0, np.round(np.maximum(total - base, 0.0), 4))
+            steps[name] = np.where(drop | (before_day < 0), 0.0, _without_noise(np.maximum(total - base, 0.0), total))
             fell |= drop
             self._last[row, code[ends]], self._peak[row, code[ends]] = total[ends], top[1][ends]
         self._day[code[ends]] = day[ends]
@@ -129,11 +127,12 @@ class Counters:
             self._last = np.hstack([self._last, np.zeros((2, more))])
             self._peak = np.hstack([self._peak, np.zeros((2, more))])
 
-    def _days(self, time: np.ndarray) -> np.ndarray:
-        hours, which = np.unique(time // 3_600_000, return_inverse=True)
-        begun = pa.array(hours * 3_600_000, pa.timestamp("ms", self.zone))
-        local = pc.local_timestamp(begun).cast(pa.int64()).to_numpy()
-        return local[which] // 86_400_000
+
+def _without_noise(step: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Round the difference of two totals to what they can tell of it: 14 digits of the larger one."""
+    digits = 13 - np.floor(np.log10(np.maximum(np.abs(total), 1e-9)))
+    scale = 10.0 ** np.clip(digits, 0, 22)
+    return np.round(step * scale) / scale
 
 
 def _shifted(values: np.ndarray, starts: np.ndarray, first: np.ndarray) -> np.ndarray:
@@ -144,15 +143,14 @@ def _shifted(values: np.ndarray, starts: np.ndarray, first: np.ndarray) -> np.nd
 
 
 def _peaks(
-    total: np.ndarray, code: np.ndarray, day: np.ndarray, starts: np.ndarray, first: np.ndarray, daily: bool
+    total: np.ndarray, code: np.ndarray, day: np.ndarray, starts: np.ndarray, first: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the peak of each row's total before and after it, within its code (and day)."""
+    """Return the peak of each row's total before and after it, within its code and day."""
     if len(starts) == len(total):
         return first, np.maximum(first, total)
     seeded = total.copy()
     seeded[starts] = np.maximum(first, total[starts])
     import pandas as pd  # half a second that a source with one row per stock and interval does not cost
 
-    keys = [code, day] if daily else [code]
-    after = pd.Series(seeded).groupby(keys, sort=False).cummax().to_numpy()
+    after = pd.Series(seeded).groupby([code, day], sort=False).cummax().to_numpy()
     return _shifted(after, starts, first), after

@@ -28,6 +28,7 @@ from processors.feeds.merge import Batch, Merge
 from processors.feeds.messages import Format, decoder
 from processors.feeds.offsets import Commits, DeadLetters
 from processors.feeds.tally import SourceError
+from processors.feeds.validate import FUTURE_MS
 from processors.kafka import connection, describe
 
 BATCH = 20_000  # messages that are decoded in one go, at most
@@ -243,8 +244,7 @@ class Reader:
         )
 
     def _reject(self, message: Message, reason: str) -> None:
-        self.tally.received += 1
-        self.tally.reject(reason, np.zeros(1), lambda _: (message.value() or b"")[:300].decode("latin-1"))
+        self.tally.refuse(reason, (message.value() or b"")[:300].decode("latin-1"))
         self._bury(message, reason)
 
     def _refused(self, taken: list[Message], reason: str, numbers: np.ndarray) -> None:
@@ -275,6 +275,9 @@ class Reader:
 
 
 def complete_ms(message: Message) -> int | None:
-    """Return up to which event time a snapshot's message says that all is given, None if it does not say."""
+    """Return up to which event time a snapshot's message says that all is given, None if it does not say, or says what
+    cannot be: time would never come back from there."""
     value = dict(message.headers() or {}).get(TIME_HEADER)
-    return int(value) if value is not None and value.isdigit() else None
+    if value is None or not value.isdigit() or len(value) > 15:
+        return None
+    return int(value) if int(value) < time.time() * 1000 + FUTURE_MS else None

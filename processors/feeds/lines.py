@@ -6,7 +6,6 @@ import csv
 import io
 from collections.abc import Sequence
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
@@ -15,6 +14,7 @@ from processors.feeds.fields import find_fields
 from processors.feeds.tally import SourceError, Tally
 
 LONGEST_LINE = 65_536
+_SHOWN = 300
 _NUMBERS = ("price", "change", "volume", "amount", *QUOTE_FIELDS)
 
 
@@ -27,19 +27,31 @@ class LineBuffer:
         self.rest = b""  # of a line whose end has not come
         self._skipping = False
 
-    def add(self, data: bytes) -> tuple[bytes, bytes]:
-        """Return (whole lines, the beginning of a line that was given up now or nothing)."""
+    def add(self, data: bytes) -> tuple[bytes, list[bytes]]:
+        """Return (whole lines, the beginnings of lines that were given up now)."""
         if self._skipping:
             _, end, data = data.partition(b"\n")
             self._skipping = not end
-            if self._skipping:
-                return b"", b""
         cut = data.rfind(b"\n") + 1
         lines, self.rest = (self.rest + data[:cut], data[cut:]) if cut else (b"", self.rest + data)
-        if len(self.rest) <= self.longest:
-            return lines, b""
-        given_up, self.rest, self._skipping = self.rest[:300], b"", True
+        lines, given_up = self._without_long(lines)
+        if len(self.rest) > self.longest:
+            given_up.append(self.rest[:_SHOWN])
+            self.rest, self._skipping = b"", True
         return lines, given_up
+
+    def _without_long(self, lines: bytes) -> tuple[bytes, list[bytes]]:
+        """Return the lines that are not too long, and the beginnings of the others; looks at one in 64 KB."""
+        kept, given_up, start, good = [], [], 0, 0
+        while start < len(lines):
+            end = lines.rfind(b"\n", start, start + self.longest + 1)
+            if end < 0:
+                kept.append(lines[good:start])
+                given_up.append(lines[start : start + _SHOWN])
+                end = lines.find(b"\n", start)
+                good = end + 1
+            start = end + 1
+        return (b"".join([*kept, lines[good:]]) if given_up else lines), given_up
 
 
 class LineParser:
@@ -88,23 +100,30 @@ class LineParser:
         kept = []
         for line in lines.splitlines():
             text = line.decode("latin-1")
-            cells = next(csv.reader([text]), [])
-            if text.count('"') % 2 or any("," in cell for cell in cells):
+            cells = _cells(text)
+            if cells is None or text.count('"') % 2 or any("," in cell for cell in cells):
                 self._broken(text)
             else:
                 kept.append(",".join(cells).encode("latin-1"))
         return b"\n".join(kept) + b"\n"
 
     def _broken(self, text: str) -> None:
-        self.tally.received += 1
-        self.tally.reject("broken_line", np.zeros(1), lambda _: text)
+        self.tally.refuse("broken_line", text)
 
 
 def columns_of_header(line: bytes) -> list[str] | None:
     """Return the names in a line that names columns, None for any other line."""
-    names = next(csv.reader([line.decode("latin-1").strip("\r\n")]), [])
+    names = _cells(line.removeprefix(b"\xef\xbb\xbf").decode("latin-1").strip("\r\n")) or []
     try:
         find_fields(names, "the line")
     except SourceError:
         return None
     return names
+
+
+def _cells(text: str) -> list[str] | None:
+    """Return a line's cells, None where it is no line of CSV."""
+    try:
+        return next(csv.reader([text]), None)
+    except csv.Error:
+        return None

@@ -6,7 +6,6 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Literal
 
 import pyarrow as pa
@@ -23,6 +22,7 @@ from processors.feeds.tally import SourceError, Tally
 Format = Literal["csv", "json", "snapshot_csv", "snapshot_arrow", "snapshot_parquet"]
 FIELDS = (*REQUIRED, *OPTIONAL)
 _NAMES = {field: (field, *ALIASES.get(field, ())) for field in FIELDS}
+_DEEPEST = 32
 _NUMBERS = ("price", "change", "volume", "amount", *QUOTE_FIELDS)
 
 
@@ -100,6 +100,8 @@ _EXPLICIT = pa.schema(
 
 def _alike(values: Sequence[bytes]) -> pa.Table | None:
     """Return the rows if all messages are objects of the same plain kind, as Arrow reads them."""
+    if not all(map(_is_shallow, values)):
+        return None
     text = b"\n".join(values)
     try:
         table = pa.json.read_json(
@@ -116,10 +118,16 @@ def _alike(values: Sequence[bytes]) -> pa.Table | None:
         found = [parse.flat(table.column(each)) for each in _NAMES[name] if each in table.column_names]
         found = [column for column in found if column.null_count < len(column)]
         if len(found) == 1 and _plain(found[0].type):
-            columns[name] = found[0]
+            columns[name] = parse.plain(found[0])
         elif found or name in REQUIRED:
             return None  # two names at once, none at all, or something that is no value
     return pa.table(columns)
+
+
+def _is_shallow(value: bytes) -> bool:
+    """True for what may be an object and is not nested deeply: Arrow's reader dies of both, and Python with it."""
+    value = value.strip()
+    return value[:1] == b"{" and value[-1:] == b"}" and value.count(b"{") + value.count(b"[") <= _DEEPEST
 
 
 def _one(value: bytes) -> tuple[dict[str, str | None] | None, str]:
@@ -135,16 +143,12 @@ def _one(value: bytes) -> tuple[dict[str, str | None] | None, str]:
         return None, "missing_field"
     if not isinstance(found["code"], str):
         return None, "code_not_text"  # its leading zeros are gone
-    if type(found["time"]) is int:
-        found["time"] = _instant(found["time"])
-    return {name: None if value is None else str(value) for name, value in found.items()}, ""
+    return {name: None if value is None else _text(value) for name, value in found.items()}, ""
 
 
-def _instant(ms: int) -> str:
-    try:
-        return datetime.fromtimestamp(ms / 1000, UTC).isoformat()
-    except (ValueError, OverflowError, OSError):
-        return str(ms)  # which the validator refuses as a time
+def _text(value: object) -> str:
+    """Return a value's text; half of a pair of surrogates, which no text holds, becomes the mark of what is lost."""
+    return str(value).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 # ---- snapshots: a table per message
@@ -162,13 +166,15 @@ class Snapshots:
                 done.taken.append(number)
             except SourceError:
                 done.wrong.append((number, "wrong_columns"))
-            except (pa.ArrowException, OSError):
+            except (pa.ArrowException, OSError, ValueError, LookupError):
                 done.wrong.append((number, self._reason))
         return done
 
 
 def _named(table: pa.Table) -> pa.Table:
-    """Return the columns that are ours. Raises ``SourceError`` for a missing one and for what is no plain column."""
+    """Return the columns that are ours. Raises ``SourceError`` for a missing one and for what is no plain column,
+    ``ArrowInvalid`` for a table whose parts do not fit: Arrow takes what it is given at its word."""
+    table.validate(full=True)
     fields = find_fields(table.column_names, "the message")
     table = table.select(list(fields.values())).rename_columns(list(fields))
     wrong = [each.name for each in table.schema if not _plain(each.type)]

@@ -7,27 +7,64 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 NO_TIME = np.iinfo(np.int64).min
-_LOCAL = r"^\d{4}[-/.]?\d{1,2}[-/.]?\d{1,2}([T ]+\d[\d:]*(\.\d+)?)?$"  # a day, and mostly a time of it
-_ZONED = r"^\d{4}[-/.]?\d{1,2}[-/.]?\d{1,2}[T ]+\d[\d:]*(\.\d+)? ?([Zz]|[+-]\d\d(:?\d\d)?)$"
-_SECONDS, _FINER = r"^\d{9,10}(\.\d+)?$", r"^(\d{12,13}|\d{15,16}|[1-8]?\d{18})$"  # since 1970
+_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+_CLOCK = r"(\d{1,2}:\d\d(:\d\d)?|\d{6})(\.\d+)?"
+_LOCAL = rf"^\d{{4}}[-/.]?\d{{1,2}}[-/.]?\d{{1,2}}([T ]+{_CLOCK})?$"  # a day, and mostly a time of it
+_ZONED = rf"^\d{{4}}[-/.]?\d{{1,2}}[-/.]?\d{{1,2}}[T ]+{_CLOCK} ?([Zz]|[+-]\d\d(:?\d\d)?)$"
+_WHOLE, _BROKEN = r"^[1-9]\d{7,18}$", r"^[1-9]\d{7,15}\.\d+$"  # numbers: see _of_numbers
 _SPELLED = (
     (r"^(\d{8}) (\d{5}|\d{8})$", r"\1 0\2"),  # a number has lost its leading zero
-    (r"^((?:19|20)\d\d)(\d\d)(\d\d) ?(\d\d)(\d\d)$", r"\1-\2-\3 \4:\5"),
-    (r"^(\d{4})(\d\d)(\d\d) ?(\d\d)(\d\d)(\d\d)$", r"\1-\2-\3 \4:\5:\6"),
-    (r"^(\d{4})(\d\d)(\d\d) ?(\d\d)(\d\d)(\d\d)(\d{3})$", r"\1-\2-\3 \4:\5:\6.\7"),
+    (r"^(\d{8}) (\d{6})(\d{3})$", r"\1 \2.\3"),
     (r"(:\d\d),(\d+)", r"\1.\2"),
     (r" ?(UTC|GMT)$", "Z"),
 )
+# Unix times from July 1979 to 2200 in s, ms, µs and ns: these ranges share no number with each other, with a clock's
+# (93003500), or with a day that is written out (20211201, 202112010930, 20211201093003).
+_UNITS = ((1, 1000, 1), (1_000, 1, 1), (1_000_000, 1, 1_000), (1_000_000_000, 1, 1_000_000))
+_FIRST_S, _LAST_S = 300_000_000, 7_258_118_400
+_WRITTEN = ((1, 1), (10**4, 10**5), (10**6, 10**3), (10**9, 1))  # what stands behind the day, and ms in its last place
 _TYPES = {"": 0, "0": 0, "N": 0, "1": 1, "+1": 1, "B": 1, "-1": -1, "S": -1}
 
 
 def is_text(column: pa.Array) -> bool:
     kind = column.type
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _is_number(column: pa.Array) -> bool:
+    kind = column.type
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
 
 
 def flat(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def plain(column: pa.Array | pa.ChunkedArray, *, encoded: bool = False) -> pa.Array:
+    """Return a column in one piece, its text readable: what is no UTF-8 is replaced. Dictionaries are resolved unless
+    they may stay (``encoded``)."""
+    column = flat(column)
+    if pa.types.is_dictionary(column.type):
+        if encoded:
+            return pa.DictionaryArray.from_arrays(column.indices, plain(column.dictionary))
+        column = column.dictionary_decode()
+    if pa.types.is_string_view(column.type):
+        column = column.cast(pa.string())
+    if is_text(column):
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid:
+            raw = column.cast(pa.large_binary()).to_pylist()
+            column = pa.array([None if each is None else each.decode("utf-8", "replace") for each in raw], pa.string())
+    return column
+
+
+def shown(value: pa.Scalar) -> str:
+    """Return a value as text for people, whatever it holds."""
+    try:
+        return "" if not value.is_valid else str(value.as_py())
+    except (ValueError, ArithmeticError, LookupError):  # beyond Python's dates, an unknown zone, broken text
+        return "unreadable"
 
 
 def numbers(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
@@ -41,24 +78,24 @@ def numbers(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _floats(column: pa.Array) -> np.ndarray:
-    if pa.types.is_null(column.type):
+    if not (is_text(column) or _is_number(column)):
         return np.full(len(column), np.nan)
     try:
         column = column.cast(pa.float64(), safe=False)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        import pandas as pd  # half a second that a clean file does not cost
-
-        return pd.to_numeric(column.to_pandas(), errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    except pa.ArrowInvalid:
+        column = pc.if_else(pc.match_substring_regex(column, _NUMBER), column, None).cast(pa.float64())
     return column.to_numpy(zero_copy_only=False)
 
 
 def trade_types(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """Return (int8 sign, 0 where there is none; mask of what is none of 1, -1, 0, B, S, N)."""
-    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+    if _is_number(column):
         values = np.nan_to_num(_floats(column), posinf=9, neginf=9)
         unknown = ~np.isin(values, (-1, 0, 1))
         return np.where(unknown, 0, values).astype(np.int8), unknown
-    encoded = column.cast(pa.string()).dictionary_encode()
+    if not is_text(column):
+        return np.zeros(len(column), np.int8), column.is_valid().to_numpy(zero_copy_only=False)
+    encoded = column.dictionary_encode()
     words = [word.strip().upper().removesuffix(".0") for word in encoded.dictionary.to_pylist()]
     meaning = np.array([_TYPES.get(word, 9) for word in words] + [0], dtype=np.int8)
     values = meaning[encoded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)]
@@ -68,13 +105,11 @@ def trade_types(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
 def times(column: pa.Array, zone: str) -> np.ndarray:
     """Return int64 ms UTC, ``NO_TIME`` where there is none.
 
-    A time without a zone is local to ``zone`` (the earlier one where the clock is put back); numbers are Unix times in
-    s, ms, µs or ns.
+    A time without a zone is local to ``zone`` (the earlier one where the clock is put back). A number is a Unix time
+    in s, ms, µs or ns, or a day written out, with a clock behind it or without.
     """
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-        if not _is_written_out(column):
-            return _since_1970(column)
-        column = column.cast(pa.int64(), safe=False).cast(pa.string())
+        return _of_numbers(column, zone)
     if pa.types.is_date(column.type):
         column = column.cast(pa.timestamp("ms"))
     if pa.types.is_timestamp(column.type):
@@ -88,22 +123,37 @@ def times(column: pa.Array, zone: str) -> np.ndarray:
         return _mixed_times(column, zone)
 
 
-def _is_written_out(column: pa.Array) -> bool:
-    """True if there are numbers such as 20211201093003, also with milliseconds: no Unix times before the year 2500."""
-    values = column.cast(pa.float64(), safe=False).fill_null(0).to_numpy(zero_copy_only=False)
-    return any(bool(((values >= 1900 * unit) & (values < 2100 * unit)).any()) for unit in (1e10, 1e13))
-
-
-def _since_1970(column: pa.Array) -> np.ndarray:
-    """Tell the unit by the size: what is taken as milliseconds lies between 1973 and 5138."""
-    column = column.cast(pa.float64() if pa.types.is_floating(column.type) else pa.int64())
-    values = column.fill_null(-1).to_numpy(zero_copy_only=False)
-    there = (values >= 0) & (values < 2.0**63)  # NaN is neither
-    values = values[there]
-    units = [values < 1e11, values < 1e14, values < 1e17]
-    out = np.full(len(column), NO_TIME)
-    out[there] = np.rint(np.select(units, [values * 1000, values, values // 1000], values // 1_000_000))
+def _of_numbers(column: pa.Array, zone: str) -> np.ndarray:
+    """Tell by its size what a number means; each for itself, whatever stands beside it."""
+    values = column.fill_null(0).to_numpy(zero_copy_only=False)
+    if values.dtype.kind == "u":
+        values = np.where(values < 2**63, values, 0)
+    values = values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
+    out = np.full(len(values), NO_TIME)
+    for per_s, times_by, divided_by in _UNITS:
+        unix = (values >= _FIRST_S * per_s) & (values < _LAST_S * per_s)
+        scaled = values[unix] * times_by
+        out[unix] = np.rint(scaled / divided_by) if scaled.dtype.kind == "f" else scaled // divided_by
+    for behind, ms in _WRITTEN:
+        spelled = (values >= 19_000_101 * behind) & (values < 21_000_101 * behind)
+        if spelled.any():
+            out[spelled] = _written_out(values[spelled], behind, ms, zone)
     return out
+
+
+def _written_out(values: np.ndarray, behind: int, ms: int, zone: str) -> np.ndarray:
+    """Return the instants of numbers such as 20211201093003: a day, and behind it a clock down to ``ms``."""
+    if values.dtype.kind == "f" and behind > 10**6:
+        return np.full(len(values), NO_TIME)  # more digits than such a number holds
+    whole = values.astype(np.int64)
+    day, clock = whole // behind, whole % behind * (ms if behind > 1 else 0)  # clock: HHMMSSmmm
+    months = ((day // 10_000 - 1970) * 12 + day // 100 % 100 - 1).astype("datetime64[M]")
+    first, after = (each.astype("datetime64[D]").astype(np.int64) for each in (months, months + 1))
+    hour, minute, second = clock // 10**7, clock // 10**5 % 100, clock // 1000 % 100
+    right = (whole == values) & (day // 100 % 100 >= 1) & (day // 100 % 100 <= 12)
+    right &= (day % 100 >= 1) & (day % 100 <= after - first) & (hour < 24) & (minute < 60) & (second < 60)
+    local = (first + day % 100 - 1) * 86_400_000 + (hour * 3600 + minute * 60 + second) * 1000 + clock % 1000
+    return np.where(right, _instants(pa.array(np.where(right, local, 0)).cast(pa.timestamp("ms")), zone), NO_TIME)
 
 
 def _instants(column: pa.Array, zone: str) -> np.ndarray:
@@ -111,7 +161,8 @@ def _instants(column: pa.Array, zone: str) -> np.ndarray:
         column = pc.assume_timezone(column, zone, ambiguous="earliest", nonexistent="earliest")
     per_unit = {"s": (1000, 1), "ms": (1, 1), "us": (1, 1000), "ns": (1, 1_000_000)}[column.type.unit]
     ticks = column.cast(pa.int64()).fill_null(NO_TIME).to_numpy(zero_copy_only=False)
-    return np.where(ticks == NO_TIME, NO_TIME, ticks * per_unit[0] // per_unit[1])
+    there = np.abs(ticks // per_unit[1]) < 2**53  # beyond it seconds in ms would wrap around
+    return np.where(there, np.where(there, ticks, 0) * per_unit[0] // per_unit[1], NO_TIME)
 
 
 def _mixed_times(column: pa.Array, zone: str) -> np.ndarray:
@@ -120,11 +171,11 @@ def _mixed_times(column: pa.Array, zone: str) -> np.ndarray:
 
     for pattern, spelled in _SPELLED:
         column = pc.replace_substring_regex(column, pattern, spelled)
-    local, zoned, seconds, finer = (_matches(column, pattern) for pattern in (_LOCAL, _ZONED, _SECONDS, _FINER))
+    whole, broken, local, zoned = (_matches(column, pattern) for pattern in (_WHOLE, _BROKEN, _LOCAL, _ZONED))
     out = np.full(len(column), NO_TIME)
-    for mask, kind in ((seconds, pa.float64()), (finer, pa.int64())):
-        out[mask] = _since_1970(column.filter(pa.array(mask)).cast(kind))
-    for mask, utc in ((zoned, True), (local & ~(seconds | finer), False)):
+    for mask, kind in ((whole, pa.uint64()), (broken, pa.float64())):
+        out[mask] = _of_numbers(column.filter(pa.array(mask)).cast(kind), zone)
+    for mask, utc in ((zoned, True), (local & ~whole, False)):
         texts = column.filter(pa.array(mask)).to_pandas()
         read = pd.Series(pd.to_datetime(texts, errors="coerce", format="ISO8601", utc=utc))
         out[mask] = _instants(

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import structlog
 
 if TYPE_CHECKING:
     import pandas as pd
 
 log = structlog.get_logger()
+_DAY_MS = 86_400_000
 
 
 class Sessions:
@@ -37,6 +40,22 @@ class Sessions:
         year = self._year(moment.year)
         today = moment.astimezone(self.zone).date().isoformat()
         return year.at(time_ms, today) if year else (f"{today}/unknown", False)
+
+    def trading_days(self, time_ms: np.ndarray) -> np.ndarray:
+        """Return the trading day that each time belongs to, as days since 1970: it begins half way between the close
+        before it and its open, for what counts by the day (volumes so far) begins anew somewhere there. Local days
+        where no calendar tells."""
+        years = time_ms.astype("datetime64[ms]").astype("datetime64[Y]").astype(np.int64) + 1970
+        out = np.empty(len(time_ms), dtype=np.int64)
+        for number in np.unique(years):
+            of_year = years == number
+            year = self._year(int(number))
+            out[of_year] = year.days(time_ms[of_year]) if year else self._local_days(time_ms[of_year])
+        return out
+
+    def _local_days(self, time_ms: np.ndarray) -> np.ndarray:
+        moments = pa.array(time_ms).cast(pa.timestamp("ms", self.zone.key))
+        return pc.local_timestamp(moments).cast(pa.int64()).to_numpy() // _DAY_MS
 
     def next_open(self, time_ms: int) -> int | None:
         """Return when trading begins next after a time (ms UTC), None for a market that never closes or if no calendar
@@ -80,6 +99,11 @@ class _Year:
         self.open, self.pause, self.resume, self.close = (
             _ms(schedule[name]) for name in ("open", "break_start", "break_end", "close")
         )
+        self._days = _ms(schedule.index.tz_localize("UTC").to_series()) // _DAY_MS
+        self._begins = (self.close[:-1] + self.open[1:]) // 2
+
+    def days(self, time_ms: np.ndarray) -> np.ndarray:
+        return self._days[np.searchsorted(self._begins, time_ms, side="right")]
 
     def next_open(self, time_ms: int) -> int | None:
         begins = np.concatenate([self.open, self.resume[self.resume > 0]])

@@ -28,6 +28,11 @@ class Tally:
         """Count the rows (an array of row numbers) and keep the first few as text."""
         self._count(self.rejected, reason, rows, describe)
 
+    def refuse(self, reason: str, text: str) -> None:
+        """Count something that is no row at all."""
+        self.received += 1
+        self.reject(reason, np.zeros(1), lambda _: text)
+
     def note(self, reason: str, rows: np.ndarray, describe: Callable[[int], Any]) -> None:
         """Count rows that are kept, but not as they came."""
         self._count(self.noted, reason, rows, describe)

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from typing import Protocol
 
-import numpy as np
 import structlog
 from pydantic import Field
 
@@ -123,8 +122,8 @@ class Reader:
             self._end(connection, "closed by the peer")
             return None
         lines, given_up = peer.buffer.add(data)
-        if given_up:
-            self._reject("endless_line", given_up)
+        for beginning in given_up:
+            self._reject("endless_line", beginning)
         return self._parse(peer, lines) if lines else None
 
     def _parse(self, peer: Peer, lines: bytes) -> Handed | None:
@@ -146,8 +145,7 @@ class Reader:
         log.info("connection ended", feed=self.engine.spec.name, source=self.engine.name, why=why)
 
     def _reject(self, reason: str, text: bytes) -> None:
-        self.tally.received += 1
-        self.tally.reject(reason, np.zeros(1), lambda _: text[:300].decode("latin-1"))
+        self.tally.refuse(reason, text[:300].decode("latin-1"))
 
     def _hang_up_on_stalled(self) -> None:
         if not self.params.stall_s:

@@ -129,7 +129,7 @@ class _Clock:
         times = parse.times(batch.column("time"), self.zone)
         codes = self._codebook.numbers(batch.column("code"))
         known = np.where(times == parse.NO_TIME, max(self._watermark.now, 0), times)
-        step = self._watermark.advance(codes, known, len(self._codebook), final=True) // self.step_ms
+        step = self._watermark.advance(codes, known, final=True) // self.step_ms
         starts = np.flatnonzero(np.append(True, step[1:] != step[:-1]))
         for start, end in zip(starts, [*starts[1:], batch.num_rows], strict=True):
             self._pacer.wait(Snapshot(int(step[start]) * self.step_ms, "", True, 0, 1, []), stopping, lambda: None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -17,6 +18,7 @@ from processors.feeds.tally import SourceError, Tally
 # where the source gives none), volume, amount, type (int8) and, where the feed has them, the quote fields.
 Refused = Callable[[str, np.ndarray], None]
 EARLIEST_MS, LATEST_MS = 0, 7_258_118_400_000  # 1970 to 2200
+FUTURE_MS = 86_400_000
 LARGEST = {"price": 1e9, "change": 1e9, "volume": 1e14, "amount": 1e16}
 
 
@@ -36,7 +38,7 @@ class Validator:
         Raises ``SourceError`` for a missing column.
         """
         fields = find_fields(rows.schema.names, self.source)
-        columns = {field: parse.flat(rows.column(name)) for field, name in fields.items()}
+        columns = {field: parse.plain(rows.column(name), encoded=field == "code") for field, name in fields.items()}
         if self.quotes is None:
             self.quotes = "bid" in fields
         self.tally.received += rows.num_rows
@@ -66,7 +68,7 @@ class Validator:
 
     def _reject(self, rows: pa.RecordBatch | pa.Table, ticks: Columns, refused: Refused | None) -> np.ndarray:
         rejected = np.zeros(rows.num_rows, dtype=bool)
-        for reason, mask in _reasons(ticks):
+        for reason, mask in _reasons(ticks, self._latest_ms()):
             new = mask & ~rejected
             if new.any():
                 self.tally.reject(reason, np.flatnonzero(new), lambda row: _text(rows, row))
@@ -74,6 +76,10 @@ class Validator:
                 if refused is not None:
                     refused(reason, np.flatnonzero(new))
         return rejected
+
+    def _latest_ms(self) -> float:
+        """Return what no real time can lie beyond: who says so has a wrong clock, and time would never come back."""
+        return np.inf if self.spec.simulated else time.time() * 1000 + FUTURE_MS
 
     def _check_quotes(self, ticks: Columns) -> None:
         """Blank a quote that cannot be true; its row stays. A quote that was not given is not counted."""
@@ -90,9 +96,10 @@ class Validator:
                 ticks[name] = np.where(bad, np.nan, ticks[name])
 
 
-def _reasons(ticks: Columns) -> Iterator[tuple[str, np.ndarray]]:
+def _reasons(ticks: Columns, latest_ms: float) -> Iterator[tuple[str, np.ndarray]]:
     """Yield each reason with the rows it is true of; a row is counted under the first."""
     yield "bad_time", (ticks["time"] < EARLIEST_MS) | (ticks["time"] >= LATEST_MS)
+    yield "ahead", ticks["time"] > latest_ms
     yield "bad_code", ticks["code"] < 0
     number = ticks["_bad_change"].copy()
     for name in ("price", "volume", "amount"):
@@ -107,4 +114,4 @@ def _reasons(ticks: Columns) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _text(rows: pa.RecordBatch | pa.Table, row: int) -> str:
-    return ",".join("" if value is None else str(value) for value in rows.slice(row, 1).to_pylist()[0].values())
+    return ",".join(parse.shown(rows.column(place)[row]) for place in range(rows.num_columns))

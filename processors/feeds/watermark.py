@@ -6,6 +6,7 @@ import numpy as np
 
 NEVER = np.iinfo(np.int64).min
 LATEST = np.iinfo(np.int64).max
+_FEW = 3  # stocks; below it the rows of one stock in a row count each
 _REACH = 2  # rows before and after that have a say in where a row stands
 
 
@@ -22,17 +23,25 @@ class Watermark:
         self.now: int = NEVER
         self._seen = np.empty(0, dtype=np.int64)  # times of the last voices that were decided
         self._last_code = -1
+        self._known = 0  # stocks, as far as it matters
 
-    def voices(self, code: np.ndarray, known: int) -> np.ndarray:
-        """Return the mask of rows that count: where the stock changes, or all where there are hardly any stocks."""
-        if known < 3 or not len(code):
-            return np.ones(len(code), dtype=bool)
-        return np.append(code[0] != self._last_code, code[1:] != code[:-1])
+    def voices(self, code: np.ndarray) -> np.ndarray:
+        """Return the mask of rows that count: where the stock changes, or all while hardly any stock is known."""
+        if not len(code):
+            return np.ones(0, dtype=bool)
+        changes = np.append(code[0] != self._last_code, code[1:] != code[:-1])
+        return changes if self._known >= _FEW else changes | (self._known_by_row(code) < _FEW)
 
-    def advance(self, code: np.ndarray, time: np.ndarray, known: int, *, final: bool) -> np.ndarray:
+    def _known_by_row(self, code: np.ndarray) -> np.ndarray:
+        """Return how many stocks are known as of each row: their numbers are given in the order they are seen."""
+        return np.maximum(np.maximum.accumulate(code) + 1, self._known)
+
+    def advance(self, code: np.ndarray, time: np.ndarray, *, final: bool) -> np.ndarray:
         """Return event time as of each row, shape (m,): of all rows if ``final``, else of those before the last two
-        voices, which need to be heard together with what follows them (give those again with the next rows)."""
-        voice = self.voices(code, known)
+        voices, which need to be heard together with what follows them (give those again with the next rows).
+
+        ``code`` are numbers of a ``Codebook``."""
+        voice = self.voices(code)
         spoken = time[voice]
         agreed = self._agreed(spoken, final)
         if not len(agreed):
@@ -43,6 +52,8 @@ class Watermark:
         before, self.now = self.now, int(highest[-1])
         self._seen = np.append(self._seen, spoken[: len(agreed)])[-_REACH:]
         self._last_code = int(code[decided - 1])
+        if self._known < _FEW:
+            self._known = int(self._known_by_row(code[:decided])[-1])
         return np.where(which < 0, before, highest[which])
 
     def _agreed(self, spoken: np.ndarray, final: bool) -> np.ndarray:

@@ -150,7 +150,7 @@ def test_one_stock_with_a_wrong_clock_is_one_voice() -> None:
     watermark = Watermark(60_000)
     code = np.array([0, 1, 2, 3, 3, 3, 3, 3, 3, 0, 1, 2])
     time = np.where(code == 3, 10**12, 1000 + np.arange(12))
-    watermark.advance(code, time, known=4, final=True)
+    watermark.advance(code, time, final=True)
     assert watermark.now < 2000
 
 

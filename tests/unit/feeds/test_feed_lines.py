@@ -38,8 +38,24 @@ def test_a_line_without_an_end_is_given_up_once_and_what_follows_it_is_read() ->
     told = [buffer.add(b"x" * 60) for _ in range(50)]
     assert [bool(given_up) for _, given_up in told] == [False, True] + [False] * 48
     assert len(buffer.rest) <= 100
-    assert buffer.add(b"end\nnext\nha") == (b"next\n", b"")
+    assert buffer.add(b"end\nnext\nha") == (b"next\n", [])
     assert buffer.rest == b"ha"
+
+
+def test_a_line_that_is_too_long_is_given_up_in_one_piece_as_in_many() -> None:
+    text = b"a\n" + b"x" * 101 + b"\nb\n" + b"y" * 100 + b"\nc\n"
+    for size in (1, 7, 64, len(text)):
+        buffer, kept, told = LineBuffer(longest=100), b"", 0
+        for start in range(0, len(text), size):
+            lines, given_up = buffer.add(text[start : start + size])
+            kept, told = kept + lines, told + len(given_up)
+        assert (kept, told) == (b"a\nb\n" + b"y" * 100 + b"\nc\n", 1)
+
+
+def test_what_is_no_csv_is_a_broken_line() -> None:
+    parse, tally = parser()
+    assert columns_of_header(b"hello\rworld") is None
+    assert parse(b'"a\rb",1\n') is None and sum(tally.rejected.values()) == tally.received > 0
 
 
 def test_rows_have_our_names_and_leading_zeros_live() -> None:

@@ -175,6 +175,44 @@ def test_a_zip_is_unpacked_in_bounded_pieces_and_broken_lines_are_counted(tmp_pa
     assert rows == 100_000 and tally.rejected == {"broken_line": 1}
 
 
+@pytest.mark.parametrize("stray", ['09:31:"00', 'x,"y'])
+def test_a_quote_that_does_not_close_costs_its_own_line_only(tmp_path: Path, stray: str) -> None:
+    path, tally = tmp_path / "a.csv", Tally()
+    lines = [tick("09:31:01", f"{code:06}") for code in range(1_000)]
+    lines[5] = f'"{stray},000005,10,,1,1,0'
+    lines[6] = lines[6].replace("000006", '"000006"')
+    path.write_text("\n".join([HEADER, *lines]))
+    codes = [code for batch in read_ticks(path, SPEC, tally) for code in batch.column("code").to_pylist()]
+    kept = [f"{code:06}" for code in range(1_000) if code != 5]
+    assert (codes, tally.rejected) == (kept, {"broken_line": 1})
+
+
+def test_a_column_twice_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("time,code,price,price,volume,amount\n2021-12-01 09:30:00,600000,1,2,3,4\n")
+    with pytest.raises(SourceError, match="more than one column price"):
+        list(read_ticks(path, SPEC))
+
+
+def test_what_macos_adds_to_a_zip_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.csv", f"{HEADER}\n{tick('09:31:01', '600000')}\n")
+        archive.writestr("__MACOSX/._a.csv", b"\x00\x05\x16\x07")
+        archive.writestr(".DS_Store", b"\x00")
+    assert sum(batch.num_rows for batch in read_ticks(path, SPEC)) == 1
+
+
+def test_a_code_that_is_a_list_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pa.parquet.write_table(
+        pa.table({"time": [1638322263000], "code": [["a"]], "price": [1.0], "volume": [1], "amount": [1.0]}), path
+    )
+    with pytest.raises(SourceError, match="expected text"):
+        infer(path)
+    assert preview(path, 5)[1] == [["1638322263000", "['a']", "1.0", "1", "1.0"]]
+
+
 def test_a_file_that_goes_back_in_time_is_read_from_its_end(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     lines = [tick(f"09:31:{second:02}", code) for second in range(40) for code in ("600000", "000001")]

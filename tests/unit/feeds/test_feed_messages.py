@@ -103,3 +103,54 @@ def test_a_wrong_clock_holds_nobody_up() -> None:
     merge.add(batch(0, 1, 2, 2**50, 3, 4))
     merge.add(batch(1, 3, 4, 5))
     assert let_through(merge) == ["0/1", "0/2", f"0/{2**50}", "0/3", "1/3"]
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (b"null", "not_an_object"),
+        (b"[" * 20_000 + b"]" * 20_000, "not_json"),
+        (b'{"x":' * 20_000 + b"1" + b"}" * 20_000, "not_json"),
+        (b'{"time": 1', "not_json"),
+    ],
+)
+def test_what_arrow_dies_of_is_refused(value: bytes, reason: str) -> None:
+    good = json.dumps(TICK).encode()
+    decoded = json_ticks([value, good])
+    assert decoded.wrong == [(0, reason)] and decoded.taken == [1]
+
+
+@pytest.mark.parametrize("unix", [1638351003, 1638351003000, 1638351003000000, 20211201093003])
+def test_a_number_as_time_means_the_same_whatever_comes_beside_it(unix: int) -> None:
+    message = json.dumps({**TICK, "time": unix}).encode()
+    (alone,), (beside,) = json_ticks([message]).rows, json_ticks([message, b"x"]).rows
+    read = [Validator(ALWAYS, Codebook(2), Tally())(table)["time"].tolist() for table in (alone, beside)]
+    assert read[0] == read[1] == [1638351003000]
+
+
+def test_text_that_is_no_utf_8_is_a_bad_code_and_ends_nothing() -> None:
+    tally = Tally()
+    good = json.dumps(TICK).encode()
+    for code in (b"60\xff", b"\\ud800"):
+        (table,) = json_ticks([good.replace(b"000001", code)]).rows
+        Validator(ALWAYS, Codebook(2), tally)(table)
+    assert tally.rejected == {"bad_code": 2}
+
+
+def test_a_damaged_table_is_refused_and_never_read_out_of_bounds() -> None:
+    table = pa.table({"time": [1638351003000] * 99, "code": ["000001"] * 99, "price": [1.0] * 99,
+                      "volume": [1.0] * 99, "amount": [1.0] * 99})  # fmt: skip
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    whole, random = sink.getvalue().to_pybytes(), np.random.default_rng(1)
+    decode, wrong = decoder("snapshot_arrow", [], "t"), 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for place in random.integers(0, len(whole), 3):
+            damaged[place] = random.integers(0, 256)
+        decoded = decode([bytes(damaged)])
+        wrong += len(decoded.wrong)
+        for read in decoded.rows:
+            Validator(ALWAYS, Codebook(2), Tally())(read)
+    assert 0 < wrong < 300

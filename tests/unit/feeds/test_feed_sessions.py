@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -80,3 +82,21 @@ def test_a_calendar_is_built_once_however_many_ask(monkeypatch: pytest.MonkeyPat
     with ThreadPoolExecutor(6) as pool:
         told = list(pool.map(sessions.at, [1_638_322_200_000] * 6))
     assert built == [2021] and told == [("2021-12-01/unknown", False)] * 6
+
+
+@pytest.mark.parametrize(
+    ("calendar", "zone", "times", "same"),
+    [
+        ("CMES", "America/Chicago", ("2021-12-01 23:59", "2021-12-02 00:01"), True),  # a night of futures
+        ("CMES", "America/Chicago", ("2021-12-01 15:59", "2021-12-01 17:01"), False),
+        ("XASX", "UTC", ("2021-12-01 23:59", "2021-12-02 00:01"), True),
+        ("XSHG", "Asia/Shanghai", ("2021-12-31 15:01", "2022-01-04 09:15"), False),
+        ("XSHG", "Asia/Shanghai", ("2021-12-01 09:15", "2021-12-01 15:01"), True),
+    ],
+)
+def test_a_trading_day_is_the_exchanges_wherever_midnight_is(
+    calendar: str, zone: str, times: tuple[str, str], same: bool
+) -> None:
+    moments = np.array([datetime.fromisoformat(each).replace(tzinfo=ZoneInfo(zone)).timestamp() for each in times])
+    days = Sessions(calendar, zone).trading_days((moments * 1000).astype(np.int64))
+    assert (days[0] == days[1]) == same

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
 from feed_support import HEADER, QUOTED, SPEC, Ingest, rows, tick
 
 from processors.contract import FeedSpec
+from processors.feeds import parse
 from processors.feeds.tally import SourceError
 
 GOOD = "2021-12-01 09:31:00,000001,10.5,0.1,200,2100,1"
@@ -113,7 +116,7 @@ def test_times_are_local_to_the_exchange_carry_a_zone_or_count_from_1970(time: s
         pa.array([1638322260.0]),
         pa.array([20211201093100]),
         pa.array(["2021-12-01 09:31:00,000"]),
-        pa.array([20211201093100000.0]),
+        pa.array([20211201093100.0]),
     ],
 )
 def test_typed_times(times: pa.Array) -> None:
@@ -128,7 +131,34 @@ def test_a_number_that_is_no_time_is_none(times: pa.Array) -> None:
     assert ingest.tally.rejected == {"bad_time": 3}
 
 
-@pytest.mark.parametrize("time", ["now", "today", "12/01/2021 09:31", "09:31:00", "2021-12-01 25:00", "93100", "NaT"])
+def test_a_time_beyond_tomorrow_is_a_wrong_clock_and_one_beyond_python_is_told() -> None:
+    ingest = Ingest()
+    times = pa.array([1638322260000, 4 * 10**12, 10**15]).cast(pa.timestamp("ms"))
+    ticks = ingest.validate(rows(*[tick("09:31:00")] * 3).set_column(0, "time", times))
+    assert len(ticks["time"]) == 1 and ingest.tally.rejected == {"ahead": 1, "bad_time": 1}
+    assert "unreadable" in ingest.tally.samples["bad_time"][0]
+    simulated = Ingest(replace(SPEC, simulated=True))
+    assert len(simulated.validate(rows("2096-10-02 09:31:00,600000,10,,1,1,0"))["time"]) == 1
+
+
+@pytest.mark.parametrize("name", ["price", "change", "volume", "amount"])
+@pytest.mark.parametrize("values", [pa.array([True]), pa.array([5]).cast(pa.duration("s")), pa.array([[1.0]])])
+def test_what_is_no_number_becomes_none(name: str, values: pa.Array) -> None:
+    ingest, batch = Ingest(), rows(tick("09:31:00"))
+    ingest.validate(batch.set_column(batch.schema.get_field_index(name), name, values))
+    assert ingest.tally.rejected == {"bad_number": 1}
+
+
+def test_a_number_reads_the_same_beside_a_bad_one() -> None:
+    texts = [repr(float(value)) for value in np.random.default_rng(1).uniform(0, 1000, 2_000).round(7)]
+    clean, dirty = (parse.numbers(pa.array(values))[0][:2_000] for values in (texts, [*texts, "x"]))
+    assert clean.tolist() == dirty.tolist() == [float(text) for text in texts]
+
+
+@pytest.mark.parametrize(
+    "time",
+    ["now", "today", "12/01/2021 09:31", "09:31:00", "2021-12-01 25:00", "93100", "NaT", "202113010931", "093000000"],
+)
 def test_a_text_that_is_no_time_is_none(time: str) -> None:
     ingest = Ingest()
     assert ingest.validate(rows(tick("09:31:00"), f"{time},600000,10,,1,1,0"))["time"].tolist() == [1638322260000]

@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from tasks_app import audit, logs, registry, results, roles, schedules, services
+from tasks_app import audit, feeds, logs, registry, results, roles, schedules, services
 from tasks_app.models import ApiToken, AuditRecord, Feed, Instrument, Processor, Schedule, ScheduleRun, Task, TaskEvent
 from tasks_app.roles import May
 
@@ -181,8 +181,13 @@ class ProcessorAdmin(ReadOnly):
 
 class FeedForm(forms.ModelForm):
     def clean(self) -> dict[str, Any]:
-        """Check the parameters by their processor's schema, as the API does."""
+        """Check the parameters by their processor's schema, and that no task runs on the feed, as the API does."""
         given = super().clean() or {}
+        if self.instance.pk is not None:
+            try:
+                feeds.refuse_while_fed(self.instance)
+            except services.Conflict as error:
+                self.add_error(None, str(error))
         if not self.errors:
             try:
                 given["params"] = services.validate(given["processor"], given["params"])
@@ -197,6 +202,9 @@ class FeedAdmin(admin.ModelAdmin):
     list_display = ("name", "title", "processor", "interval_ms", "zone", "calendar", "simulated")
     list_filter = ("processor", "simulated", "calendar")
     search_fields = ("name", "title")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return () if obj is None else ("name",)  # its history is known by it
 
 
 @admin.register(Instrument)

@@ -134,6 +134,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
                     log.warning("websocket cut, it did not read", seconds=CUT_AFTER_S)
                     self.client.closing = True
                     break
+        HUB.leave(self.client)  # at once: the closing words, too, may wait for who does not read
         await self.close(code=NOT_LOGGED_IN)
 
     async def _check_right(self) -> None:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.db import DatabaseError, IntegrityError, transaction
 
 from tasks_app import audit, services
 from tasks_app.models import Feed, Processor
@@ -15,7 +16,7 @@ def create(*, processor: str, user: Any, **fields: Any) -> Feed:
     """Make a feed of a processor by its name, with fields of ``Feed``. Raises Invalid with what does not fit."""
     with services.refusals_written("create feed", fields.get("name", ""), user):
         feed = checked(Feed(processor=_processor(processor), **fields))
-    feed.save()
+        save_new(feed)
     audit.write("create feed", user=user, target=feed.name)
     return feed
 
@@ -26,28 +27,46 @@ def change(feed: Feed, *, user: Any, processor: str | None = None, **fields: Any
         if "name" in fields and fields["name"] != feed.name:
             expected = f"expected {feed.name!r}, by which its history is known"
             raise services.Invalid({"name": [f"{fields['name']!r}: {expected}"]})
-        live = services.feeding(feed)
-        if live is not None:
-            raise services.Conflict(f"task {live.pk} feeds {feed.name} now ({live.status}): stop it first")
+        refuse_while_fed(feed)
         if processor is not None:
             feed.processor = _processor(processor)
         for name, value in fields.items():
             setattr(feed, name, value)
         checked(feed)
-    feed.save()
+        try:
+            with transaction.atomic():
+                feed.save(force_update=True)
+        except DatabaseError as error:
+            raise services.Conflict(f"feed {feed.name} was deleted meanwhile") from error
     audit.write("change feed", user=user, target=feed.name, details=json.dumps(fields, default=str))
     return feed
 
 
 def delete(feed: Feed, *, user: Any) -> None:
     """Delete a feed that no task is of; its history stays. Raises Conflict where there are tasks."""
-    with services.refusals_written("delete feed", feed.name, user):
+    with services.refusals_written("delete feed", feed.name, user), transaction.atomic():
         count = feed.tasks.count()
         if count:
             lost = f"the record of its tasks ({count}) would be lost"
             raise services.Conflict(f"feed {feed.name} can't be deleted: {lost}")
-    feed.delete()
+        feed.delete()
     audit.write("delete feed", user=user, target=feed.name)
+
+
+def refuse_while_fed(feed: Feed) -> None:
+    """Raise Conflict while a task of the feed runs, which would not know of a change."""
+    live = services.feeding(feed)
+    if live is not None:
+        raise services.Conflict(f"task {live.pk} feeds {feed.name} now ({live.status}): stop it first")
+
+
+def save_new(feed: Feed) -> None:
+    """Write a feed that is checked; raise Invalid where another one took its name meanwhile."""
+    try:
+        with transaction.atomic():
+            feed.save(force_insert=True)
+    except IntegrityError as error:
+        raise services.Invalid({"name": [f"{feed.name!r}: there is a feed of this name already"]}) from error
 
 
 def checked(feed: Feed) -> Feed:

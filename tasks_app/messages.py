@@ -13,7 +13,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Discriminator, Field,
 Kind = Literal["feed", "stream", "batch"]
 Action = Literal["start", "stop", "retry"]
 StatusName = Literal["Initial", "Started", "Running", "Finished", "Stopped", "Terminated"]
-ItemId = Annotated[str, Field(pattern=r"^\d+-\d+$", examples=["1795450006000-0"])]
+ITEM_ID = r"[0-9]{1,19}-[0-9]{1,19}"
+ItemId = Annotated[str, Field(pattern=f"^{ITEM_ID}$", examples=["1795450006000-0"])]
 
 
 def sort_of(message: Any) -> str:

@@ -90,13 +90,18 @@ def create_once(key: str, request: dict[str, Any], *, user: Any) -> tuple[Task, 
                 used.task = task = _create(**request, user=user)
                 used.save(update_fields=["task"])
         except IntegrityError:
-            return _created_before(key, fingerprint, user), True
+            found = _created_before(key, fingerprint, user)
+            if found is None:  # it was not the key
+                raise
+            return found, True
     audit.write("create", user=user, target=task, details=f"with the key {key}")
     return task, False
 
 
-def _created_before(key: str, fingerprint: str, user: Any) -> Task:
-    found = IdempotencyKey.objects.select_related("task").get(user=user, key=key)
+def _created_before(key: str, fingerprint: str, user: Any) -> Task | None:
+    found = IdempotencyKey.objects.select_related("task").filter(user=user, key=key).first()
+    if found is None:
+        return None
     if found.fingerprint != fingerprint:
         raise Invalid({"Idempotency-Key": [f"{key!r} came with another request before: expected a new key"]})
     assert found.task is not None  # written in the same transaction
@@ -190,14 +195,29 @@ def validate(processor: Processor, params: dict[str, Any]) -> dict[str, Any]:
         raise Invalid({"params": ["expected an object"]})
     schema = processor.schema
     defaults = {name: spec["default"] for name, spec in schema.get("properties", {}).items() if "default" in spec}
-    full = {**defaults, **params}
-    errors: dict[str, list[str]] = {}
-    for error in jsonschema.Draft202012Validator(schema).iter_errors(full):
+    whole = {name for name, spec in schema.get("properties", {}).items() if spec.get("type") == "integer"}
+    full = {name: _whole(value) if name in whole else value for name, value in {**defaults, **params}.items()}
+    errors = {name: [f"{value}: expected a finite number"] for name, value in full.items() if not _is_finite(value)}
+    checker = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER)
+    for error in checker.iter_errors(full):
         name = ".".join(str(part) for part in error.absolute_path) or "params"
         errors.setdefault(name, []).append(error.message)
     if errors:
         raise Invalid(errors)
     return full
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _whole(value: Any) -> Any:
+    """Return 4 for 4.0: the schema takes both for the same whole number, a processor might not."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
 
 
 @_audited("start")

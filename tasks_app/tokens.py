@@ -15,6 +15,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from knox.auth import TokenAuthentication
+from rest_framework.exceptions import AuthenticationFailed
 
 from tasks_app import audit, results
 from tasks_app.models import ApiToken
@@ -29,7 +30,10 @@ class Bearer(TokenAuthentication):
     """``Authorization: Bearer TOKEN``."""
 
     def authenticate(self, request: Any) -> Any:
-        found = super().authenticate(request)
+        try:
+            found = super().authenticate(request)
+        except UnicodeDecodeError as error:
+            raise AuthenticationFailed("Invalid token.") from error
         if found is not None:
             _note_use(found[1])
         return found

@@ -23,6 +23,7 @@ from tasks_app.models import Feed, Processor, Task
 
 SUFFIXES = (".csv", ".txt", ".csv.gz", ".txt.gz", ".zip", ".parquet", ".pq")
 SHOWN_ROWS = 5
+LONGEST_NAME = 200  # bytes; most file systems take 255
 
 
 class NoUpload(Exception):
@@ -53,7 +54,8 @@ class Look:
 def store(name: str, chunks: Iterable[bytes], *, user: Any) -> Look:
     """Write an upload into the state directory and look at it. Raises ``Invalid``, and keeps nothing, for a name of
     another kind, a file above the bound, and one that cannot be read."""
-    plain = re.sub(r"[^\w.-]+", "-", Path(name).name).lstrip(".")[-100:]
+    plain = re.sub(r"[^\w.-]+", "-", Path(name).name).lstrip(".")
+    plain = plain.encode()[-LONGEST_NAME:].decode(errors="ignore")
     if not plain.lower().endswith(SUFFIXES):
         raise services.Invalid({"name": [f"{name!r}: expected a file with the ending {', '.join(SUFFIXES)}"]})
     key = secrets.token_hex(8)
@@ -62,7 +64,7 @@ def store(name: str, chunks: Iterable[bytes], *, user: Any) -> Look:
     try:
         _write(path, chunks)
         found = look(key)
-    except (services.Invalid, OSError):
+    except BaseException:
         shutil.rmtree(path.parent, ignore_errors=True)
         raise
     audit.write("upload", user=user, target=plain, details=f"{found.size} bytes, {key}")
@@ -104,7 +106,8 @@ def replay(key: str, *, mapping: dict[str, str], spec: dict[str, Any], pace: flo
     params = {"path": str(_path(key)), "columns": mapping, "pace": pace, "loop": loop}
     feed = feeds.checked(Feed(**spec, processor=Processor.objects.get(name="replay"), params=params))
     with transaction.atomic():
-        feed.save()
+        _path(key)  # nobody deleted it meanwhile
+        feeds.save_new(feed)
         task = services.create(processor="replay", feed=feed.name, params=params, user=user)
     audit.write("create feed", user=user, target=feed.name, details=json.dumps({"upload": key, "columns": mapping}))
     return task
@@ -113,10 +116,11 @@ def replay(key: str, *, mapping: dict[str, str], spec: dict[str, Any], pace: flo
 def delete(key: str, *, user: Any) -> None:
     """Delete an upload that no feed replays. Raises ``NoUpload`` or ``Conflict``."""
     path = _path(key)
-    using = Feed.objects.filter(params__path=str(path)).first()
-    if using is not None:
-        raise services.Conflict(f"feed {using.name} replays this upload: delete the feed first")
-    shutil.rmtree(path.parent)
+    with transaction.atomic():  # nobody makes a feed of it meanwhile
+        using = Feed.objects.filter(params__path=str(path)).first()
+        if using is not None:
+            raise services.Conflict(f"feed {using.name} replays this upload: delete the feed first")
+        shutil.rmtree(path.parent)
     audit.write("delete upload", user=user, target=path.name, details=key)
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -180,8 +181,8 @@ def _given(request: Request, name: str, *, needed: bool = True) -> str:
 
 def _task(request: Request) -> Task:
     pid, name = _given(request, "pid"), _given(request, "pname")
-    if not pid.isdecimal():
-        raise services.Invalid({"pid": [f"{pid!r}: expected a task's id"]})
+    if not re.fullmatch("[0-9]{1,18}", pid):
+        raise services.Invalid({"pid": [f"{pid[:100]!r}: expected a task's id"]})
     found = Task.objects.select_related("processor").filter(pk=pid, processor__name=name).first()
     if found is None:
         raise NotFound(f"there is no task {pid} of a processor {name!r}")

@@ -55,11 +55,20 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     if isinstance(error, PermissionDenied):
         return problem(403, "not allowed")
     if isinstance(error, exceptions.ValidationError):
-        errors = {name: [str(text) for text in texts] for name, texts in dict(error.detail).items()}  # type: ignore[arg-type]
-        return problem(422, "the request does not fit", errors)
+        return problem(422, "the request does not fit", _flat(error.detail))
     if isinstance(error, exceptions.APIException):
         return _of_framework(error)
+    if isinstance(error, RecursionError):  # of who reads JSON
+        return problem(400, "the request is nested too deeply")
     return None
+
+
+def _flat(detail: Any, place: str = "") -> dict[str, list[str]]:
+    """Return the texts of errors by the dotted name of what they are about."""
+    if isinstance(detail, dict):
+        parts = [_flat(each, f"{place}.{name}".lstrip(".")) for name, each in detail.items()]
+        return {name: texts for part in parts for name, texts in part.items()}
+    return {place.removesuffix(".non_field_errors") or "request": [str(text) for text in detail]}
 
 
 def _history_status(error: HistoryError) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from typing import Any
 
@@ -29,6 +30,7 @@ from tasks_app import asyncapi, feeds, health, logs, messages, metrics, results,
 from tasks_app.api import schema, serializers
 from tasks_app.api.filters import AuditFilter, InstrumentFilter, TaskFilter
 from tasks_app.api.problems import problem
+from tasks_app.messages import ITEM_ID
 from tasks_app.models import ApiToken, AuditRecord, Feed, Instrument, Processor, Schedule, ScheduleRun, Task, TaskEvent
 from tasks_app.results import Item
 from tasks_app.roles import May
@@ -373,17 +375,20 @@ class ScheduleViewSet(viewsets.ModelViewSet):
     @action(detail=True, filterset_fields=None, queryset=ScheduleRun.objects.all())
     def runs(self, request: Request, pk: str) -> Response:
         """When it was due and what came of it, newest first, in pages."""
-        found = Schedule.objects.filter(pk=pk).first()
+        found = Schedule.objects.filter(pk=pk).first() if _WHOLE.fullmatch(pk) else None
         if found is None:
-            raise NotFound(f"there is no schedule {pk}")
+            raise NotFound(f"there is no schedule {pk[:100]}")
         page = self.paginate_queryset(found.runs.all())
         return self.get_paginated_response(serializers.RunSerializer(page, many=True).data)
 
 
+_WHOLE = re.compile(r"[0-9]{1,18}")
+
+
 def task_of(pk: int | str) -> Task:
-    found = Task.objects.select_related("feed").filter(pk=pk).first()
+    found = Task.objects.select_related("feed").filter(pk=pk).first() if _WHOLE.fullmatch(str(pk)) else None
     if found is None:
-        raise NotFound(f"there is no task {pk}")
+        raise NotFound(f"there is no task {str(pk)[:100]}")
     return found
 
 
@@ -398,14 +403,13 @@ def _unless_held(request: Request, task: Task, items: list[Item], told: dict[str
 
 def whole(request: Request, name: str, least: int, most: int, default: int = 0) -> int:
     text = request.query_params.get(name, str(default))
-    if not text.isdecimal() or not least <= int(text) <= most:
+    if not _WHOLE.fullmatch(text) or not least <= int(text) <= most:
         raise services.Invalid({name: [f"{text!r}: expected a whole number from {least} to {most}"]})
     return int(text)
 
 
 def _item_id(request: Request) -> str | None:
-    text = request.query_params.get("after")
-    first, _, second = (text or "0-0").partition("-")
-    if not (first.isdecimal() and second.isdecimal()):
-        raise services.Invalid({"after": [f"{text!r}: expected an id such as 1700000000000-0"]})
+    text = request.query_params.get("after") or None
+    if text is not None and not re.fullmatch(ITEM_ID, text):
+        raise services.Invalid({"after": [f"{text[:100]!r}: expected an id such as 1700000000000-0"]})
     return text

@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 
 from _steps import die_with
+from launcher.options import ROOT
 
 MARK = "PLATFORM_STATE"  # in the environment of every process that belongs to a state directory
 READY_LIMIT_S = 60.0
@@ -85,6 +86,7 @@ class Keeper:
         return await asyncio.create_subprocess_exec(
             *command,
             env=self.environment,
+            cwd=ROOT,  # wherever somebody stood who called bin/up
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -126,6 +128,7 @@ class Keeper:
         process = await asyncio.create_subprocess_exec(
             *command,
             env=self.environment,
+            cwd=ROOT,  # wherever somebody stood who called bin/up
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,

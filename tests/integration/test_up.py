@@ -54,6 +54,7 @@ class Up:
             self.process = subprocess.Popen(
                 [UP, "--state", str(self.state), "--port", str(free_port())],
                 env=environment(),
+                cwd=self.state.parent,  # not where the project lies
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -167,4 +167,4 @@ def _explain(error: ErrorDetails) -> str:
     if error["type"].startswith("union_tag"):
         return f"{sort_of(error['input'])!r}: expected {error['ctx']['expected_tags']}"
     place = ".".join(map(str, error["loc"][1:]))
-    return f"{place} is {error['input']!r}: {error['msg']}"
+    return f"{place} is {repr(error['input'])[:200]}: {error['msg']}"

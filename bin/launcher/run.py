@@ -83,6 +83,7 @@ class Launcher:
         self._asked_to_stop = asyncio.Event()
         self._own_redis = not os.environ.get("REDIS_URL")
         self._private: Path | None = None
+        self._untold = ""  # the first admin's login, as long as nobody has seen it
         self.keeper = Keeper(state, plan.environment(state, self._redis_url()), self._tell)
 
     def _redis_url(self) -> str:
@@ -123,6 +124,8 @@ class Launcher:
 
     async def _end(self) -> None:
         began = time.monotonic()
+        if self._untold:
+            say(f"  The next start's login is  {self._untold}")
         say("· stopping …")
         await self.keeper.stop()
         if self._private:
@@ -173,6 +176,9 @@ class Launcher:
             ) from None
         if "error" in answer:
             raise CouldNotStart(answer["error"])
+        if answer["password"]:
+            login = f"{answer['admin']}  with the password  {answer['password']}  (shown only this once)"
+            self._untold = "" if self.options.smoke else login
         plan.note_prepared(self.state)
         for line in answer["said"]:
             say(f"  {line}")
@@ -242,15 +248,12 @@ class Launcher:
         say(f"  {'launcher, all':<40} {time.monotonic() - self.began:>6.1f}")
 
     def _welcome(self, prepared: dict[str, Any]) -> None:
-        password = prepared["password"]
         state = "" if self.state == state_dir(parse([])) else f"STATE_DIR={self.state} "
         reset = f"{state}.venv/bin/python manage.py changepassword {prepared['admin']}"
         say("")
         say(f"  The platform is at  http://{HOST}:{self.port}/")
-        if password:
-            say(f"  Log in as           {prepared['admin']}  with the password  {password}  (shown only this once)")
-        else:
-            say(f"  Log in as           {prepared['admin']}  with your password")
+        say(f"  Log in as           {self._untold or prepared['admin'] + '  with your password'}")
+        self._untold = ""
         say(f"  Forgotten it?       {reset}")
         say(f"  Logs are in         {self.state / 'logs'}; Ctrl-C stops everything, bin/up goes on with it.")
         say("")

@@ -128,7 +128,7 @@ class Keeper:
         process = await asyncio.create_subprocess_exec(
             *command,
             env=self.environment,
-            cwd=ROOT,  # wherever somebody stood who called bin/up
+            cwd=ROOT,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,

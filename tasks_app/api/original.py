@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +16,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from tasks_app import results, services
+from tasks_app.api.views import WHOLE
 from tasks_app.models import Processor, Task
 from tasks_app.results import Item
 from tasks_app.roles import May
@@ -181,7 +181,7 @@ def _given(request: Request, name: str, *, needed: bool = True) -> str:
 
 def _task(request: Request) -> Task:
     pid, name = _given(request, "pid"), _given(request, "pname")
-    if not re.fullmatch("[0-9]{1,18}", pid):
+    if not WHOLE.fullmatch(pid):
         raise services.Invalid({"pid": [f"{pid[:100]!r}: expected a task's id"]})
     found = Task.objects.select_related("processor").filter(pk=pid, processor__name=name).first()
     if found is None:

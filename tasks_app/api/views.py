@@ -375,18 +375,18 @@ class ScheduleViewSet(viewsets.ModelViewSet):
     @action(detail=True, filterset_fields=None, queryset=ScheduleRun.objects.all())
     def runs(self, request: Request, pk: str) -> Response:
         """When it was due and what came of it, newest first, in pages."""
-        found = Schedule.objects.filter(pk=pk).first() if _WHOLE.fullmatch(pk) else None
+        found = Schedule.objects.filter(pk=pk).first() if WHOLE.fullmatch(pk) else None
         if found is None:
             raise NotFound(f"there is no schedule {pk[:100]}")
         page = self.paginate_queryset(found.runs.all())
         return self.get_paginated_response(serializers.RunSerializer(page, many=True).data)
 
 
-_WHOLE = re.compile(r"[0-9]{1,18}")
+WHOLE = re.compile(r"[0-9]{1,18}")
 
 
 def task_of(pk: int | str) -> Task:
-    found = Task.objects.select_related("feed").filter(pk=pk).first() if _WHOLE.fullmatch(str(pk)) else None
+    found = Task.objects.select_related("feed").filter(pk=pk).first() if WHOLE.fullmatch(str(pk)) else None
     if found is None:
         raise NotFound(f"there is no task {str(pk)[:100]}")
     return found
@@ -403,7 +403,7 @@ def _unless_held(request: Request, task: Task, items: list[Item], told: dict[str
 
 def whole(request: Request, name: str, least: int, most: int, default: int = 0) -> int:
     text = request.query_params.get(name, str(default))
-    if not _WHOLE.fullmatch(text) or not least <= int(text) <= most:
+    if not WHOLE.fullmatch(text) or not least <= int(text) <= most:
         raise services.Invalid({name: [f"{text!r}: expected a whole number from {least} to {most}"]})
     return int(text)
 
